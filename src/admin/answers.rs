@@ -165,7 +165,7 @@ pub struct Upstream {
     /// are wrong.
     pub reachable: bool,
     pub mode: Mode,
-    /// The operator who ordered the mode, if known; `null` if none did.
+    /// The operator who ordered the mode; `null` if unknown or if the mode was never ordered.
     pub mode_by: Option<String>,
     /// Time of the order, RFC 3339, UTC.
     pub mode_at: Option<String>,

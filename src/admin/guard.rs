@@ -1,20 +1,20 @@
 //! Access control of the admin listener.
 //!
 //! On loopback, every client that reaches the port may administrate: a shell on the machine, an SSH
-//! tunnel. A browser can reach it too, on behalf of any page it shows. So two kinds of requests are
-//! denied. One comes from a page of another site, which `Origin` or `Sec-Fetch-Site` reveals. The
-//! other comes from a page whose own name was pointed at 127.0.0.1 (DNS rebinding), which its
-//! foreign `Host` reveals.
+//! tunnel. A browser reaches it too, on behalf of any page it shows. So two kinds of requests are
+//! denied: those from a page of another site, which `Origin` or `Sec-Fetch-Site` shows, and those
+//! from a page whose own name was pointed at 127.0.0.1 (DNS rebinding), which the foreign `Host`
+//! shows.
 //!
-//! Other programs on the machine can be tricked too: a GeoServer that is made to request a URL (a
-//! style, a cascaded service, a remote file) reaches loopback, with a method and a body of the
-//! attacker's choice, but with no header fields of its own. So a request that changes something
-//! carries [`MARK`] or the token, which neither such a program nor a browser's form can add.
+//! Other programs on the machine can be tricked too. A GeoServer can be made to request a URL (a
+//! style, a cascaded service, a remote file). It reaches loopback with a method and a body that the
+//! attacker chose, but the attacker cannot add header fields. So a request that changes something
+//! must carry [`MARK`] or the token. Neither such a program nor a browser's form can add them.
 //!
-//! Beyond loopback a token is required. There the `Host` may be anything: a rebound page knows the
-//! machine's address, but not its token. Requests that reveal and change nothing need no token: the
-//! empty status page with its style and scripts, which prompts for the token, and the two health
-//! checks, because load balancers and Kubernetes send none.
+//! On other addresses a token is required. There the `Host` may be anything, because a rebound page
+//! does not have the token. Requests that reveal and change nothing need no token: the empty status
+//! page with its style and scripts, which prompts for the token, and the two health checks, because
+//! load balancers and Kubernetes send none.
 
 use std::net::{IpAddr, SocketAddr};
 

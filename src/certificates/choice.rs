@@ -10,9 +10,9 @@ use super::ServerCertificate;
 /// Returns the certificate for a client that requests `host` and can check signatures of
 /// `schemes`.
 ///
-/// A certificate for exactly this host comes before one with a wildcard, and both come before the
-/// first in the list, which also serves clients that name no host. Among equals the first in the
-/// list is taken whose key the client can use, so an RSA and an ECDSA certificate may share names.
+/// A certificate for exactly this host is preferred to one with a wildcard. Without either, the
+/// first in the list is used, as for clients that name no host. Among equals, the first one with a
+/// key that the client can use is chosen, so an RSA and an ECDSA certificate may share names.
 pub fn choose<'c>(
     certificates: &'c [ServerCertificate],
     host: Option<&str>,

@@ -83,7 +83,7 @@ fn listener_addresses(
     moved.map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
-/// Listeners whose files changed, or can no longer be used.
+/// Listeners with certificate files that changed or can no longer be used.
 fn certificates(running: &Loaded, new: &Loaded) -> Vec<String> {
     let mut changes = Vec::new();
     for listener in &new.config.listeners {

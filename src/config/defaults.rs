@@ -150,7 +150,7 @@ pub(super) const BUDGET_RANGE: RangeInclusive<i64> = 0..=100;
 pub(super) const MAX_IN_FLIGHT: MaxInFlight = MaxInFlight::Auto;
 /// Range of an upstream's limit and of one user's slots.
 pub(super) const PLACES: RangeInclusive<i64> = 1..=10_000;
-/// Several times the concurrency of a cluster: enough for a few hundred users who pan their maps at
+/// Several times the concurrency of a cluster: enough for a few hundred users panning their maps at
 /// the same time.
 pub(super) const QUEUE: u32 = 400;
 /// A waiter costs a connection and some kilobytes. 0 turns waiting off.
@@ -170,7 +170,7 @@ pub(super) const HEAD_FIELDS: u32 = 200;
 pub(super) const HEAD_FIELD_COUNTS: RangeInclusive<i64> = 20..=250;
 /// Limits users that a trusted proxy identifies, but no address that may stand for many users.
 pub(super) const PER_USER: PerUser = PerUser::Auto;
-/// Reserved slots stay idle on a cluster without tiles. An operator who serves both can set this.
+/// Off, because reserved slots stay idle on a cluster without tiles.
 pub(super) const QUICK_RESERVE: u32 = 0;
 pub(super) const QUICK_RESERVES: RangeInclusive<i64> = 0..=90;
 /// Leaves three of four slots to light requests while heavy ones run for minutes.
@@ -220,8 +220,8 @@ pub(super) const AFFINITY_LOAD_PERCENT: u32 = 125;
 /// Below the mean load some requests would find no replica. Ten times the mean is no bound at all.
 pub(super) const AFFINITY_LOADS: RangeInclusive<i64> = 100..=1000;
 
-/// A hundred users who open one map at once cause one rendering, while rules by address (as in
-/// GeoFence) still work.
+/// If a hundred users of one address open a map at once, it is rendered once. Rules by address (as
+/// in GeoFence) still work.
 pub(super) const COALESCE: Coalesce = Coalesce::SameAddress;
 
 // ---- [log]

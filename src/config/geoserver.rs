@@ -8,8 +8,8 @@ pub struct GeoServer {
     /// The servlet context path: `/geoserver`, or empty for the root context.
     pub context: String,
     pub credentials: Credentials,
-    /// Maximum length in bytes of a form whose fields the container reads. geofront reads bodies up
-    /// to this length.
+    /// Maximum length of a form in bytes. GeoServer's container ignores the fields of a longer one,
+    /// and geofront reads bodies up to this length.
     pub max_post_size: usize,
 }
 

@@ -222,8 +222,8 @@ impl FromText for IpNet {
             .parse()
             .or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into()))
             .ok()?;
-        // In "10.0.0.5/24" either the host or the network is a slip. geofront does not guess whom
-        // to trust.
+        // In "10.0.0.5/24" either the host or the length of the prefix is a mistake. geofront does
+        // not guess which addresses were meant.
         (net.addr() == net.network()).then_some(net)
     }
 

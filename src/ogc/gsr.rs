@@ -6,7 +6,7 @@ use super::pairs::guarded;
 use super::path::Path;
 use super::{RequestClass, Service};
 
-/// The reading of a request whose segments after `/gsr` begin at `from`.
+/// Interprets a request to `/gsr`. `from` is the index of the first path segment after it.
 ///
 /// All edits use POST (`FeatureLayerController`), with one exception: any method at all deletes a
 /// relationship at `/gsr/relationships/{workspace}/delete/{id}` (`RelationshipController`).

@@ -35,8 +35,8 @@ pub(super) enum Key {
     Format,
 }
 
-/// The parameters whose names have `length` letters. The length alone excludes most parameters of a
-/// request.
+/// The known parameters with names of `length` letters. Most parameters of a request are excluded
+/// by their length alone.
 fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
     match length {
         5 => &[

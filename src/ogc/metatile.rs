@@ -36,7 +36,7 @@ use super::{RequestHead, Span};
 /// Tiles along one side of a metatile: GeoWebCache's default.
 const SIDE: i64 = 4;
 
-/// The format of a tile whose request names none.
+/// The format of a tile if its request names none.
 const DEFAULT_FORMAT: &[u8] = b"png";
 
 /// The number of the metatile of a request of the class `tile`; `None` if its address cannot be

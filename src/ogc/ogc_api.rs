@@ -10,7 +10,7 @@ use super::{RequestClass, Service};
 /// `tiles/{tileMatrixSet}/{tileMatrix}/{tileRow}/{tileCol}`.
 const TILE_COORDINATES: usize = 4;
 
-/// The reading of a request whose segments after `/ogc` begin at `from`.
+/// Interprets a request to `/ogc`. `from` is the index of the first path segment after it.
 pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> Interpretation {
     let is_get = matches!(method, "GET" | "HEAD");
     // Begins with the segment `ogc` itself.

@@ -20,7 +20,7 @@ pub(super) struct Grid {
     world: Option<World>,
 }
 
-/// The extent of a grid whose level `z` has 2^z rows.
+/// The extent of a grid that has 2^z rows at level `z`.
 #[derive(Clone, Copy)]
 struct World {
     west: f64,

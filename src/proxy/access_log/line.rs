@@ -17,19 +17,19 @@ const MAX_TARGET: usize = 2048;
 /// Longer layers and users are cut.
 const MAX_NAME: usize = 256;
 
-/// Keys of the query whose values open doors: GeoServer's authkey module, and what gateways put
-/// there.
+/// Query keys whose values are credentials: those of GeoServer's authkey module and of common
+/// gateways.
 const SECRETS: [&[u8]; 4] = [b"authkey", b"password", b"access_token", b"token"];
 
-/// What stands before a value: what ends the field before it, the field's name, and what begins its
-/// value.
+/// The text before a value: the end of the preceding field, the field's name, and the beginning of
+/// its value.
 #[derive(Clone, Copy)]
 struct Key {
     logfmt: &'static str,
     json: &'static str,
 }
 
-/// The first field's has nothing before it to end.
+/// The key of the first field, which has no preceding field to end.
 macro_rules! key {
     ("time") => {
         Key {

@@ -123,9 +123,9 @@ fn of_parts(parts: &[&[u8]], catalog: &Catalog) -> Hint {
     }
 }
 
-/// Below a workspace, what changes or forgets the data that a store or a layer has read, and not
-/// the catalog: a reset, files uploaded into a store, a granule harvested into a mosaic or removed
-/// from it.
+/// True if a request below a workspace changes or discards the data that a store or a layer has
+/// read, but not the catalog: a reset, files uploaded into a store, a granule added to a mosaic or
+/// removed from it.
 fn drops_what_is_cached(below: &[&[u8]]) -> bool {
     let is_reset = |last: &[u8]| last == b"reset" || last.starts_with(b"reset.");
     let is_upload = |last: &[u8]| {

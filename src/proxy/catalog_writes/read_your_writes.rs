@@ -106,8 +106,8 @@ impl RecentWriters {
         self.count.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether one of these identities wrote something that some replica lacks. Forgets those whose
-    /// writes all replicas have.
+    /// True if some replica lacks a write of one of these identities. Forgets the identities whose
+    /// writes have reached all replicas.
     pub(in crate::proxy) fn is_pending(
         &self,
         keys: impl IntoIterator<Item = IdentityHash>,

@@ -1,17 +1,16 @@
 //! A request body, or the beginning of a long one, read before an upstream is chosen.
 //!
-//! What is read here must still reach the upstream, and every other upstream that is tried. Pingora
-//! keeps the first 64 KiB of a body and sends them at the start of each attempt, so bodies that fit
-//! go that way. Of a longer one it keeps nothing: our own copy goes first, then
-//! ([`BodyPrefix::prepend`]). If that is all of the body, Pingora would send nothing at all; so it
-//! is given a session whose body is one byte, which our copy takes the place of, in each attempt
-//! ([`stand_in`]).
+//! The bytes read here must still reach the upstream, and every further upstream that is tried.
+//! Pingora keeps a body of up to 64 KiB and sends it at the start of each attempt. It keeps nothing
+//! of a longer body, so our own copy is sent first ([`BodyPrefix::prepend`]). If the copy is the
+//! whole body, Pingora would send nothing at all. It is then given a session with a body of one
+//! byte, and our copy replaces that byte in each attempt ([`stand_in`]).
 //!
-//! No slot at an upstream is held meanwhile. So every body is read ahead, up to a bound, before a
-//! slot is asked for ([`BodyPrefix::gather`]): a client that sends slowly holds none. The copies of
-//! all clients together are bounded ([`BodyMemory`]): a body for which there is no room is decided
-//! by what has come of it, which makes it `unknown` at worst, and streams. So is one that takes too
-//! long to be decided.
+//! Every body is read ahead, up to a bound, before the request takes a slot at an upstream
+//! ([`BodyPrefix::gather`]). A client that sends slowly therefore holds no slot. The copies of all
+//! clients together are bounded ([`BodyMemory`]). A body without room in that memory, or without a
+//! decision in time, is classified by the part that has arrived, at worst as `unknown`, and
+//! streams.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -41,8 +41,8 @@ pub(in crate::proxy) struct KeptAnswer {
     claim: MemoryClaim,
 }
 
-/// Whether the head of an answer allows to give it to others. Only a success is shared, and only
-/// one whose end differs from its being broken off.
+/// True if an answer with this head may be shared. Only a success is shared, and only if its
+/// complete end can be told from a broken connection.
 pub(in crate::proxy) fn may_be_shared(head: &ResponseHeader, is_head: bool) -> bool {
     let is_success = matches!(
         head.status,

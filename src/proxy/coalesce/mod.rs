@@ -8,17 +8,18 @@
 //!
 //! Promises:
 //!
-//! * Only requests that differ in nothing that can change the answer share one (`key.rs`), and only
-//!   a whole, good answer is shared (`answer.rs`): no error, no exception report, nothing that
-//!   broke off, nothing with a cookie.
+//! * Requests share an answer only if they agree in everything that can change it (`key.rs`).
+//! * Only a complete success is shared (`answer.rs`): no error, no exception report, no truncated
+//!   answer, no answer with a cookie.
 //! * No request waits for a leader that is gone: the leader's part is a guard in its context, and
 //!   dropping it releases all followers.
 //! * A request never gets an answer that was requested before a write that had ended when the
 //!   request came, or before the replicas had a change of the catalog.
-//! * An answer that cannot be shared releases its followers as soon as that is known, and for a
-//!   minute requests of its key go alone: they do not wait in vain again.
-//! * What is kept is bounded: bytes of one answer and of all of them (`memory.rs`), flights and
-//!   followers (`flights.rs`). A leader without followers when its answer begins keeps nothing.
+//! * An answer that cannot be shared releases its followers as soon as that is known. For a minute
+//!   afterwards, requests with its key are sent alone, so that they do not wait in vain again.
+//! * Memory is bounded: the bytes of one answer and of all answers (`memory.rs`), the flights and
+//!   their followers (`flights.rs`). A leader that has no followers when its answer begins keeps
+//!   nothing.
 //!
 //! The steps of a request that use this are in `steps/share.rs`.
 

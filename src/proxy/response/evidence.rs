@@ -1,8 +1,8 @@
 //! What an answer proves about the upstream that gave it.
 //!
-//! Status codes alone are blind and trigger-happy with GeoServer: most errors come with 200, and
-//! WFS 2.0 uses 400 for nearly every fault of a client. So the small bodies that may be exception
-//! reports are looked at in passing, and only what no client can cause counts against an upstream:
+//! GeoServer's status codes alone prove little: most errors come with 200, and WFS 2.0 uses 400 for
+//! nearly every fault of a client. So small bodies that may be exception reports are inspected
+//! while they pass, and only faults that no client can cause count against an upstream:
 //!
 //! | answer | proves |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! The body of an answer, inspected while it passes: exception reports and the texts of faults.
 //!
-//! A client can make GeoServer repeat what it sent. A text that the request holds itself is
-//! therefore no evidence, nor is a report whose code blames the request.
+//! A client can make GeoServer repeat parts of the request. A text that the request itself contains
+//! is therefore no evidence, and neither is a report whose code blames the request.
 
 use percent_encoding::percent_decode;
 

@@ -1,13 +1,13 @@
 //! Reads that wait for an upstream that has gone move to another.
 //!
-//! A frozen GeoServer keeps its connections: what was sent to it would wait for the whole
-//! `first_byte`. Once the cluster knows that an upstream does not answer, because probes or
-//! requests found out, those of its waits are interrupted (`connection/interrupt.rs`) that may be
-//! repeated, have seen no byte, and have another upstream to go to. Each takes a retry out of the
-//! budget, to which the lost upstream adds what it had in flight.
+//! A frozen GeoServer keeps its connections open, so its requests would wait for the whole
+//! `first_byte` timeout. Once probes or requests show that an upstream does not answer, its
+//! requests are interrupted (`connection/interrupt.rs`) and sent to another upstream. A request is
+//! moved if it may be repeated, has received no byte, and has another upstream to go to. Each move
+//! takes one retry from the budget. The lost upstream's requests in flight are added to the budget.
 //!
-//! A request that was sent at the moment of the loss may be missed by the first look, so there are
-//! more, until the loss is over.
+//! The first search may miss a request that was sent at the moment of the loss. So the search is
+//! repeated until the loss is over.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
