@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn on_top_of_what_was_learned_comes_a_quarter_for_the_quickest_and_two_heavy_ones_may_run() {
+    fn a_learned_limit_has_a_quarter_more_for_the_quickest_class_and_admits_two_heavy_requests() {
         let parts = |cap| {
             let caps = [true, false].map(|has_extra| {
                 Caps::learned(
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn heavy_ones_that_keep_coming_have_more_than_their_share_but_leave_a_quarter_of_four() {
+    fn steady_heavy_requests_get_more_than_their_share_but_leave_a_quarter_of_four_slots() {
         let heavy = |cap, heavy| {
             Caps::learned(
                 LearnedCap {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn who_administrates_is_told_by_the_class_and_what_is_heavy_by_the_priority() {
+    fn administration_follows_from_the_class_and_heavy_demand_from_the_priority() {
         assert_eq!(
             Demand::of(RequestClass::Admin, Priority::LAST),
             Demand::Administration

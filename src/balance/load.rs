@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_told_when_a_lease_ends() {
+    fn the_notifier_is_called_when_a_lease_ends_while_requests_wait() {
         let (load, rung) = (Arc::new(Load::default()), Arc::new(AtomicU32::new(0)));
         let counter = Arc::clone(&rung);
         let notifier = Arc::new(CapacityNotifier::new(move || {
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_passes_a_closed_door_and_who_is_inside_may_leave() {
+    fn a_closed_upstream_grants_no_lease_and_running_leases_end_normally() {
         let load = Arc::new(Load::default());
         let inside = load.try_lease(SlotLimits {
             all: 9,
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn the_quickest_find_what_is_kept_for_them_and_the_counts_do_not_run_into_each_other() {
+    fn slots_reserved_for_quick_requests_stay_free_and_the_packed_counts_do_not_overlap() {
         let load = Arc::new(Load::default());
         let slower = SlotLimits {
             all: 8,

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_picked_of_nobody() {
+    fn an_empty_set_of_candidates_yields_no_pick() {
         assert_eq!(pick(&[], 0), None);
         assert_eq!(pick_by(3, |_| None, 7), None);
     }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn in_every_small_world_who_is_left_out_is_not_picked() {
+    fn in_every_small_world_an_excluded_candidate_is_not_picked() {
         for world in small_worlds(3) {
             for out in 0..3 {
                 let rest: Vec<_> = (0..3).filter(|&at| at != out).collect();

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_would_stop() {
+    fn a_refused_mode_names_the_classes_that_no_upstream_would_serve() {
         let name = UpstreamName::new("main").unwrap();
         let classes = vec![RequestClass::Transaction, RequestClass::Admin];
         let refusal = ModeError::LastServing(LastServing { name, classes });

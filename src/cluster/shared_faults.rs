@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_fault_is_shown_once_with_its_layer_or_as_what_many_layers_have() {
+    fn a_shared_fault_is_one_condition_about_its_layer_or_about_all_requests() {
         let (mut faults, now) = (SharedFaults::default(), Instant::now());
         let cause = Cause::NodeFault("Unable to obtain connection".to_owned());
         let fail = |faults: &mut SharedFaults, layer| {
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_memory_of_faults_is_bounded() {
         let (mut faults, now) = (SharedFaults::default(), Instant::now());
         for number in 0..2000 {
             let subject = on(&format!("a:{number}"), &"y".repeat(number));

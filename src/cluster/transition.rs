@@ -338,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_health_transition_says_where_it_came_from_and_why() {
+    fn a_health_transition_has_the_former_state_and_the_cause() {
         let cause = Some(Cause::Connect("connection refused".to_owned()));
         let what = TransitionKind::Health {
             from: HealthState::Up,
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_catalog_says_how_that_was_seen() {
+    fn a_transition_of_the_catalog_has_the_source_of_the_change() {
         let text = |source| TransitionKind::CatalogChanged { epoch: 4, source }.to_string();
         assert_eq!(
             text(ChangeSource::Number),

@@ -172,7 +172,7 @@ fn a_place_that_comes_free_goes_to_the_best_waiter_and_to_no_other() {
 }
 
 #[test]
-fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
+fn while_a_request_waits_newcomers_neither_bypass_the_queue_nor_overtake() {
     let world = World::with(1, "");
     let seat = world.seated(MAP, 1);
     let mut first = world.waits(MAP, 2);
@@ -203,7 +203,7 @@ fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
 }
 
 #[test]
-fn who_prefers_the_main_takes_the_first_slot_that_comes_free_and_holds_up_nobody() {
+fn a_request_that_prefers_the_main_takes_the_first_free_slot_and_delays_no_other() {
     let world = World::with(1, "");
     let AskResult::Admitted(main) = world.ask_for(MainPreference::ToSeeAChange, MAP, 1) else {
         panic!("the main has a slot")
@@ -250,7 +250,7 @@ impl World {
 }
 
 #[test]
-fn in_an_overload_that_stays_few_wait_and_the_others_are_told_at_once() {
+fn in_a_lasting_overload_few_requests_wait_and_the_others_are_refused_at_once() {
     let (mut world, seat) = World::earlier(1, "", STANDING_AFTER);
     let mut many: Vec<Waiting> = (0..20).map(|user| world.waits(MAP, user)).collect();
     world.now += STANDING_AFTER;
@@ -274,7 +274,7 @@ fn in_an_overload_that_stays_few_wait_and_the_others_are_told_at_once() {
 }
 
 #[test]
-fn who_comes_in_without_waiting_shows_that_others_wait_for_reasons_of_their_own() {
+fn a_request_admitted_without_waiting_shows_that_the_queue_is_no_overload() {
     let (mut world, _seat) = World::earlier(2, "per_user = 1", STANDING_AFTER);
     let _waiting: Vec<Waiting> = (0..20).map(|_| world.waits(MAP, 1)).collect();
     drop(world.seated(MAP, 2));
@@ -285,7 +285,7 @@ fn who_comes_in_without_waiting_shows_that_others_wait_for_reasons_of_their_own(
 }
 
 #[test]
-fn a_light_request_passes_heavy_ones_that_wait_for_their_share() {
+fn a_light_request_passes_heavy_requests_that_wait_for_their_share() {
     let world = World::with(1, "heavy_share = 50");
     world.control.handle(Event::Tick, world.now);
     let heavy = world.seated(FEATURE, 1);
@@ -297,7 +297,7 @@ fn a_light_request_passes_heavy_ones_that_wait_for_their_share() {
 }
 
 #[test]
-fn whoever_leaves_frees_its_place_in_the_queue_and_holds_up_nobody() {
+fn a_waiter_that_leaves_frees_its_place_in_the_queue_and_delays_no_other() {
     let world = World::with(1, "queue = 1");
     let seat = world.seated(MAP, 1);
     let gone = world.waits(MAP, 2);
@@ -309,7 +309,7 @@ fn whoever_leaves_frees_its_place_in_the_queue_and_holds_up_nobody() {
 }
 
 #[test]
-fn whoever_leaves_lets_the_next_of_its_user_go_where_that_may() {
+fn when_a_waiter_leaves_the_next_of_its_user_may_be_admitted() {
     let world = World::with(2, "per_user = 1");
     let (_seat, other) = (world.seated(MAP, 1), world.seated(MAP, 2));
     let first = world.waits(MAP, 1);
@@ -327,7 +327,7 @@ fn whoever_leaves_lets_the_next_of_its_user_go_where_that_may() {
 }
 
 #[test]
-fn a_place_given_to_one_who_has_just_left_goes_on_to_the_next() {
+fn a_slot_granted_to_a_waiter_that_has_left_goes_to_the_next() {
     let world = World::with(1, "");
     let seat = world.seated(MAP, 1);
     let (gone, mut next) = (world.waits(MAP, 2), world.waits(MAP, 3));
@@ -338,7 +338,7 @@ fn a_place_given_to_one_who_has_just_left_goes_on_to_the_next() {
 }
 
 #[test]
-fn what_is_given_at_the_last_moment_is_taken() {
+fn a_slot_granted_at_the_last_moment_is_taken() {
     let world = World::with(1, "");
     let seat = world.seated(MAP, 1);
     let (given, not_given) = (world.waits(MAP, 2), world.waits(MAP, 3));
@@ -352,7 +352,7 @@ fn what_is_given_at_the_last_moment_is_taken() {
 }
 
 #[test]
-fn an_upstream_that_comes_back_is_seen_by_those_who_wait() {
+fn a_waiter_is_admitted_to_an_upstream_that_comes_back() {
     let world = World::with(2, "");
     world
         .control
@@ -368,7 +368,7 @@ fn an_upstream_that_comes_back_is_seen_by_those_who_wait() {
 }
 
 #[test]
-fn when_nobody_is_left_who_could_those_who_wait_are_told() {
+fn waiters_are_refused_when_no_upstream_is_left_for_them() {
     let mut world = World::with(1, "");
     let _seat = world.seated(MAP, 1);
     let mut waiting = world.waits(MAP, 2);
@@ -388,7 +388,7 @@ fn when_nobody_is_left_who_could_those_who_wait_are_told() {
 }
 
 #[test]
-fn a_user_who_has_enough_waits_although_there_are_places_and_others_do_not() {
+fn a_user_at_its_limit_waits_although_slots_are_free_and_other_users_do_not() {
     let world = World::with(4, "per_user = 2");
     let (first, _second) = (world.seated(MAP, 1), world.seated(MAP, 1));
     let mut third = world.waits(MAP, 1);
@@ -410,7 +410,7 @@ fn a_rule_holds_the_requests_it_is_about_over_the_whole_cluster() {
 }
 
 #[test]
-fn the_newest_of_the_lowest_class_is_shed_and_told_when_to_come_back() {
+fn the_newest_waiter_of_the_lowest_class_is_shed_with_a_time_to_retry() {
     let world = World::with(1, "queue = 2");
     let _seat = world.seated(MAP, 1);
     let (mut old, mut new) = (world.waits(FEATURE, 2), world.waits(FEATURE, 3));
@@ -423,7 +423,7 @@ fn the_newest_of_the_lowest_class_is_shed_and_told_when_to_come_back() {
 }
 
 #[test]
-fn who_waits_is_told_to_the_operator() {
+fn the_status_shows_the_waiters_of_each_class() {
     let world = World::with(1, "");
     let _seat = world.seated(MAP, 1);
     let _waiting = [world.waits(MAP, 2), world.waits(MAP, 2)];

@@ -25,7 +25,7 @@ impl World {
     pub(crate) fn administer(&mut self) {
         match self.chance.below(18) {
             0..=5 => self.edit_in_a_burst(),
-            6 => self.change_what_has_no_number(),
+            6 => self.edit_without_number(),
             7 => self.order_sync(),
             8 | 9 => self.tell(Hint::Ui, 0),
             10 => self.reload_behind_our_back(),
@@ -61,7 +61,7 @@ impl World {
         self.file_changed();
     }
 
-    fn change_what_has_no_number(&mut self) {
+    fn edit_without_number(&mut self) {
         if self.edit_catalog(0) {
             self.tally.count("an edit without a number");
             self.tell(Hint::Certain, self.directory.edits);

@@ -165,7 +165,7 @@ impl Line {
 
     /// Returns the waiters that may have to give way to a newcomer when `most` wait; none if the
     /// newcomer is refused.
-    pub(crate) fn who_gives_way(&self, newcomer: &Ask, most: usize) -> Vec<u64> {
+    pub(crate) fn may_give_way(&self, newcomer: &Ask, most: usize) -> Vec<u64> {
         let others = || self.waiting.iter().filter(|waiting| !waiting.ask.is_retry);
         let Some(lowest) = others().map(|waiting| waiting.ask.priority).max() else {
             return Vec::new();
@@ -208,13 +208,13 @@ impl Line {
         if lowest < newcomer.priority {
             Vec::new()
         } else {
-            self.who_has_more(newcomer)
+            self.newest_of_longest_users(newcomer)
         }
     }
 
     /// Returns the waiters that may have to give way to a newcomer because too many of its priority
     /// wait.
-    pub(crate) fn who_has_more(&self, newcomer: &Ask) -> Vec<u64> {
+    pub(crate) fn newest_of_longest_users(&self, newcomer: &Ask) -> Vec<u64> {
         let alike = || {
             self.waiting.iter().filter(|waiting| {
                 !waiting.ask.is_retry && waiting.ask.priority == newcomer.priority

@@ -147,7 +147,7 @@ impl<'w> Oracle<'w> {
                 }
                 // It reloads its catalog, and is worth waiting for.
                 None if self.returns(name, tried) => FULL,
-                None => Belongs::Nowhere(self.why_nobody(class)),
+                None => Belongs::Nowhere(self.refusal_reason(class)),
             };
         }
         let trials: Vec<_> = untried(self.trials(class))
@@ -445,7 +445,7 @@ impl<'w> Oracle<'w> {
         if places.into_iter().any(|key| tried.contains(&key)) {
             NoUpstream::AllTried
         } else {
-            self.why_nobody(class)
+            self.refusal_reason(class)
         }
     }
 
@@ -457,7 +457,7 @@ impl<'w> Oracle<'w> {
     }
 
     /// Requests wait for the first probe of an upstream that may serve them.
-    fn why_nobody(&self, class: RequestClass) -> NoUpstream {
+    fn refusal_reason(&self, class: RequestClass) -> NoUpstream {
         let may_serve = |status: &UpstreamStatus| match self.one_place(class) {
             Some(name) => status.name.as_str() == name,
             None => {

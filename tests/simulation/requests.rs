@@ -333,7 +333,11 @@ impl World {
     }
 
     /// Its client left at the moment that it was served.
-    pub(crate) fn begin_attempt_for_nobody(&mut self, request: Request, selection: Selection) {
+    pub(crate) fn begin_attempt_after_client_left(
+        &mut self,
+        request: Request,
+        selection: Selection,
+    ) {
         self.begin(request, selection, false);
     }
 

@@ -128,7 +128,7 @@ impl Room {
     }
 
     /// Requests that can go: the newest newcomer has overtaken one of them.
-    pub(crate) fn who_can_go(&self, oracle: &Oracle<'_>) -> Option<&Waiting> {
+    pub(crate) fn first_that_can_go(&self, oracle: &Oracle<'_>) -> Option<&Waiting> {
         self.line.next(|waiting| self.can_go(oracle, waiting))
     }
 

@@ -148,7 +148,7 @@ impl World {
         );
         if !self.room.line.is_empty() {
             let oracle = self.oracle();
-            let overtaken = self.room.who_can_go(&oracle);
+            let overtaken = self.room.first_that_can_go(&oracle);
             assert!(
                 overtaken.is_none() || self.room.is_raced,
                 "{request:?} overtakes {overtaken:?}"
@@ -208,7 +208,7 @@ impl World {
         self.room.pick = None;
         if !self.room.is_raced && !self.room.line.is_empty() && self.room.newcomer.is_none() {
             let oracle = self.oracle();
-            let overlooked = self.room.who_can_go(&oracle);
+            let overlooked = self.room.first_that_can_go(&oracle);
             assert!(
                 overlooked.is_none(),
                 "a request that can go is served: {overlooked:?} of {:?}",
@@ -305,7 +305,7 @@ impl World {
         self.room.patience.was_served(ask.priority, self.now);
         if self.chance.percent(3) {
             self.tally.count("left when its turn came");
-            return self.begin_attempt_for_nobody(request, selection);
+            return self.begin_attempt_after_client_left(request, selection);
         }
         self.tally.count(self.room.why);
         self.tally.count(if ask.is_retry {
@@ -327,7 +327,10 @@ impl World {
         if self.room.pick.is_none() {
             let status = Rc::new(self.cluster.status(self.now));
             let oracle = self.oracle_of(Rc::clone(&status));
-            let expected = self.room.who_can_go(&oracle).map(|waiting| waiting.number);
+            let expected = self
+                .room
+                .first_that_can_go(&oracle)
+                .map(|waiting| waiting.number);
             self.room.pick = Some(Pick { status, expected });
         }
         Rc::clone(&self.room.pick.as_ref().expect("it was taken").status)
@@ -539,8 +542,8 @@ impl Slots<u64> for World {
         let is_full = self.room.line.len() >= most;
         let is_one_too_many = self.is_one_too_many(ask.priority);
         let may_give_way = match (is_full, is_one_too_many && !ask.is_retry) {
-            (true, _) => self.room.line.who_gives_way(&ask, most),
-            (false, true) => self.room.line.who_has_more(&ask),
+            (true, _) => self.room.line.may_give_way(&ask, most),
+            (false, true) => self.room.line.newest_of_longest_users(&ask),
             (false, false) => Vec::new(),
         };
         if is_one_too_many {

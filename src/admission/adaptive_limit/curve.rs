@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_slow_tiles_say_nothing_about_slots() {
+    fn a_few_slow_tiles_prove_nothing_about_slots() {
         let mut curve = curve(4, |_, _| 1);
         (0..4).for_each(|_| curve.add(&answered(Tile, 8, 300)));
         assert_eq!(curve.slots(), None);

@@ -72,12 +72,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_needed_is_forgotten_when_no_more_comes() {
+    fn the_slots_needed_by_heavy_requests_are_forgotten_when_no_more_come() {
         assert_eq!(after(&[(5, 300), (0, 120)]), 0);
     }
 
     #[test]
-    fn one_look_tells_nothing_and_a_clock_that_stands_still_changes_nothing() {
+    fn one_observation_proves_nothing_and_a_clock_that_stands_still_changes_nothing() {
         let (mut heavy, now) = (Heavy::default(), Instant::now());
         (0..100).for_each(|_| heavy.see(9, now));
         assert_eq!(heavy.needed(), 0);

@@ -159,7 +159,7 @@ fn the_quickest_have_more_where_cores_are_shared_and_not_where_they_would_wait_i
 }
 
 #[test]
-fn where_all_slow_down_alike_the_quickest_keep_what_they_have_on_top() {
+fn where_all_requests_slow_down_alike_the_quickest_keep_their_extra_slots() {
     let (mut auto, now) = (AdaptiveLimit::new(8), Instant::now());
     for _ in 0..100 {
         for concurrency in 1..=8_u32 {
@@ -269,7 +269,7 @@ fn heavy_requests_that_keep_coming_are_more_at_a_time() {
 }
 
 #[test]
-fn what_control_flow_tells_takes_the_cap_down_at_once() {
+fn waiting_reported_by_control_flow_lowers_the_limit_at_once() {
     let (mut auto, now) = (AdaptiveLimit::new(16), Instant::now());
     let quiet = answered(2, 300, None);
     (0..200).for_each(|_| auto.learn(&quiet, now));
@@ -321,7 +321,7 @@ fn when_all_tiles_have_to_be_drawn_anew_it_does_not_collapse() {
 
 proptest! {
     #[test]
-    fn whatever_it_is_told_the_cap_stays_within_its_bounds(
+    fn the_limit_stays_within_its_bounds_for_any_samples(
         start in 0..1000_u32,
         told in proptest::collection::vec(
             (0..400_u32, 0..100_000_u64, proptest::option::of(0..200_000_u64), 0..5000_u64),

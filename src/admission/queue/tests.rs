@@ -89,7 +89,7 @@ fn a_better_class_goes_first_until_the_lower_has_aged() {
 }
 
 #[test]
-fn a_class_without_room_holds_up_nobody_else() {
+fn a_class_without_a_free_slot_delays_no_other_class() {
     let (mut queue, now) = (Queue::new(10), Instant::now());
     wait(&mut queue, ask(RequestClass::Tile, 1, now), "tile");
     wait(&mut queue, ask(RequestClass::Map, 1, now), "map");
@@ -131,7 +131,7 @@ fn where_too_many_of_a_priority_wait_the_user_with_the_most_makes_room_or_the_ne
 }
 
 #[test]
-fn a_user_who_has_enough_is_passed_over_and_keeps_the_turn() {
+fn a_user_at_its_limit_is_passed_over_and_keeps_its_turn() {
     let (mut queue, now) = (Queue::new(10), Instant::now());
     ["first", "second"]
         .into_iter()
@@ -257,7 +257,7 @@ fn a_full_queue_is_shared_between_the_users_of_a_class() {
 }
 
 #[test]
-fn a_user_who_holds_more_than_half_of_a_full_queue_gives_way_to_any_class_of_others() {
+fn a_user_with_more_than_half_of_a_full_queue_gives_way_to_any_class_of_other_users() {
     let (mut queue, now) = (Queue::new(4), Instant::now());
     (0..4).for_each(|n| wait(&mut queue, ask(RequestClass::Tile, 1, now), (1, n)));
     let pushed = queue.push(ask(RequestClass::Process, 2, now), (2, 0));
@@ -276,7 +276,7 @@ fn a_user_who_holds_more_than_half_of_a_full_queue_gives_way_to_any_class_of_oth
 }
 
 #[test]
-fn a_smaller_bound_sends_nobody_away() {
+fn a_smaller_bound_sheds_no_waiter() {
     let (mut queue, now) = (Queue::new(3), Instant::now());
     (0..3).for_each(|n| wait(&mut queue, ask(RequestClass::Map, 1, now), n));
     queue.set_most(1);
@@ -544,7 +544,7 @@ proptest! {
 
     /// The number of tiles does not matter, although each would go first.
     #[test]
-    fn nobody_is_overtaken_by_a_better_class_that_came_later_than_ageing_allows(
+    fn no_waiter_is_overtaken_by_a_better_class_that_came_later_than_ageing_allows(
         priority in 1..4_usize,
         gaps in proptest::collection::vec(1..400_u64, 100..300),
     ) {

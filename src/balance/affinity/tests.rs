@@ -100,7 +100,7 @@ fn keys_spread_by_weight() {
 }
 
 #[test]
-fn whoever_comes_takes_its_share_and_moves_nothing_else() {
+fn a_new_candidate_takes_its_share_of_keys_and_no_other_key_moves() {
     let (before, after) = (
         idle(&THREE),
         idle(&[("a", 100), ("b", 100), ("c", 100), ("d", 100)]),
@@ -179,7 +179,7 @@ fn without_companions_a_burst_of_one_key_is_spread_as_the_bound_says() {
 }
 
 #[test]
-fn who_is_left_out_is_not_picked() {
+fn an_excluded_candidate_is_not_picked() {
     let world = idle(&THREE);
     for key in 0..50 {
         for out in 0..3 {

@@ -157,7 +157,7 @@ fn requests_that_get_no_answer_show_within_half_a_second() {
 }
 
 #[test]
-fn who_gets_less_has_a_trial_a_second_and_the_next_at_once_while_they_go_well() {
+fn a_slow_upstream_has_one_trial_a_second_and_the_next_at_once_while_trials_go_well() {
     let mut world = World::of(3);
     assert!(
         !world.peers[0].take_trial(true, world.now),

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_or_too_much_concerns_everything() {
+    fn an_unknown_workspace_or_too_many_of_them_concern_every_request() {
         let mut unknown = Concern::default();
         unknown.add(None);
         let mut many = Concern::default();

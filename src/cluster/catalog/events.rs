@@ -386,7 +386,7 @@ impl CatalogMachine {
                 .began()
                 .map(|began| now.saturating_duration_since(began)),
             can_reload: upstreams.can_reload(),
-            is_done: self.is_everybody_fresh(upstreams),
+            is_done: self.is_cluster_fresh(upstreams),
             rolls: upstreams.config.catalog.roll,
             is_paused: self.rolls.is_paused(),
             rests_for: self
@@ -411,7 +411,7 @@ impl CatalogMachine {
         upstreams[at].catalog.reads = PollTimer::At(now + pause);
     }
 
-    fn is_everybody_fresh(&self, upstreams: &Upstreams) -> bool {
+    fn is_cluster_fresh(&self, upstreams: &Upstreams) -> bool {
         self.changes.is_at_rest() && self.is_every_replica_fresh(upstreams)
     }
 

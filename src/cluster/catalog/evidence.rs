@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_memory_of_missing_layers_is_bounded() {
         let (start, mut evidence) = (Instant::now(), Evidence::default());
         for number in 0..1000 {
             evidence.last = None;

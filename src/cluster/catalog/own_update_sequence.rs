@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_a_question_from_before_it_was_gone_tells_nothing_about_what_came_back() {
+    fn an_update_sequence_requested_before_an_outage_proves_nothing_about_the_upstream_after_it() {
         let start = Instant::now();
         let mut own = OwnUpdateSequence::default();
         own.read(at(start, 10, 1), false);

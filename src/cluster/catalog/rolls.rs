@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_settles_during_a_roll_is_brought_by_the_next() {
+    fn a_change_that_settles_during_a_roll_belongs_to_the_next_roll() {
         let (mut rolls, start) = (Rolls::default(), Instant::now());
         rolls.takes(
             BEHIND,

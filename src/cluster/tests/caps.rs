@@ -92,7 +92,7 @@ fn administration_gets_in_when_the_main_is_full() {
 }
 
 #[test]
-fn one_place_that_is_full_is_waited_for_and_one_that_is_gone_is_not() {
+fn requests_wait_for_an_only_upstream_that_is_full_but_not_for_one_that_is_down() {
     let mut config = with_cap(2, 4);
     config.classes[Process].served_by = ServedBy::Upstream(name("b"));
     let world = World::configured_up(config);
@@ -110,7 +110,7 @@ fn one_place_that_is_full_is_waited_for_and_one_that_is_gone_is_not() {
 }
 
 #[test]
-fn the_backup_does_not_take_what_full_replicas_cannot() {
+fn the_backup_does_not_serve_requests_that_full_replicas_cannot_take() {
     let mut config = with_reads(1, MainReads::Backup);
     config
         .upstreams
@@ -200,7 +200,7 @@ fn on_top_of_a_learned_cap_the_quickest_have_a_quarter_whatever_is_kept_elsewher
 }
 
 #[test]
-fn without_a_cap_nobody_waits() {
+fn without_a_concurrency_limit_no_request_waits() {
     let mut config = with_cap(1, 1);
     config
         .upstreams
@@ -215,7 +215,7 @@ fn without_a_cap_nobody_waits() {
 }
 
 #[test]
-fn a_changed_cap_holds_for_whoever_comes_next() {
+fn a_changed_concurrency_limit_applies_to_the_next_request() {
     let mut world = World::configured_up(with_cap(1, 4));
     let (running, _) = fill(&world, Map);
     world.reload(|config| change(config, "a").max_in_flight = MaxInFlight::Fixed(2));
@@ -225,7 +225,7 @@ fn a_changed_cap_holds_for_whoever_comes_next() {
 }
 
 #[test]
-fn tiles_of_a_metatile_join_it_above_the_cap_while_nobody_waits_and_others_do_not() {
+fn tiles_join_their_metatile_above_the_limit_if_no_request_waits_and_other_tiles_do_not() {
     let world = World::configured_up(with_cap(3, 2));
     let (snapshot, none) = (world.snapshot(), Tried::default());
     let join = |key: u64| snapshot.select_joining(Tile, key << 32, &none, world.now);

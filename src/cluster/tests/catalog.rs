@@ -293,7 +293,7 @@ fn a_change_without_a_hint_is_seen_by_the_number() {
 }
 
 #[test]
-fn what_a_reload_does_to_a_replicas_own_number_is_no_change() {
+fn a_replicas_own_update_sequence_after_its_reload_is_no_change() {
     for after_reload in [|main| main, |main| main + 8] {
         let mut catalogs = Catalogs {
             after_reload,
@@ -339,7 +339,7 @@ fn a_request_that_does_not_end_keeps_a_replica_from_its_reload_for_a_bounded_tim
 }
 
 #[test]
-fn nobody_gets_into_a_draining_replica_even_from_an_older_snapshot() {
+fn an_older_snapshot_selects_no_replica_that_is_being_reloaded() {
     let mut catalogs = Catalogs::fresh(1);
     let older = catalogs.world.snapshot();
     catalogs.publish();
@@ -353,7 +353,7 @@ fn nobody_gets_into_a_draining_replica_even_from_an_older_snapshot() {
 }
 
 #[test]
-fn the_last_one_that_serves_is_not_reloaded() {
+fn the_last_serving_upstream_is_not_reloaded() {
     let mut config = with_credentials(config(1));
     config.upstreams[0].reads = MainReads::Never;
     let mut catalogs = Catalogs::configured(config);
@@ -404,7 +404,7 @@ fn evidence_against_a_replica_has_it_reloaded_and_no_other() {
 }
 
 #[test]
-fn evidence_from_before_a_reload_says_nothing_about_what_was_loaded() {
+fn evidence_from_before_a_reload_proves_nothing_about_the_catalog_after_it() {
     let mut catalogs = Catalogs::fresh(2);
     let (a, sent) = (catalogs.world.id("a"), catalogs.world.now);
     catalogs.publish();
@@ -460,7 +460,7 @@ fn a_replica_that_was_away_and_did_not_restart_is_reloaded() {
 }
 
 #[test]
-fn somebody_elses_reload_of_a_replica_counts() {
+fn a_foreign_reload_of_a_replica_counts() {
     let mut config = config(2);
     config.geoserver.credentials = Credentials::None;
     let mut catalogs = Catalogs::configured(config);
@@ -478,7 +478,7 @@ fn somebody_elses_reload_of_a_replica_counts() {
 }
 
 #[test]
-fn an_order_reloads_everybody_although_no_number_moved() {
+fn an_order_reloads_every_replica_although_no_update_sequence_moved() {
     let mut catalogs = Catalogs::fresh(2);
     let (epoch, _) = catalogs
         .world
@@ -541,7 +541,7 @@ fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_when_it_is_back() {
 }
 
 #[test]
-fn without_a_memory_whoever_is_behind_the_main_is_reloaded() {
+fn without_remembered_catalogs_a_replica_behind_the_main_is_reloaded() {
     let numbers = [("main", 20), ("a", 12), ("b", 28)]
         .map(|(name, update_sequence)| (name.to_owned(), update_sequence))
         .into();
@@ -551,7 +551,7 @@ fn without_a_memory_whoever_is_behind_the_main_is_reloaded() {
 }
 
 #[test]
-fn a_change_while_geofront_was_away_is_brought_to_everybody() {
+fn a_change_made_while_geofront_was_stopped_reaches_every_replica() {
     let address = |name: &str| {
         config(2)
             .upstreams
@@ -613,7 +613,7 @@ fn a_replica_that_becomes_the_main_in_its_reload_serves_at_once() {
 }
 
 #[test]
-fn a_hint_is_resolved_when_everybody_has_what_it_was_about() {
+fn a_hint_is_resolved_when_every_replica_has_its_change() {
     let mut catalogs = Catalogs::fresh(2);
     *catalogs.numbers.get_mut("main").unwrap() += 1;
     let (ticket, _) = catalogs.world.cluster.hint(Hint::Write, catalogs.world.now);

@@ -63,7 +63,7 @@ fn a_git_pull_in_the_data_directory_reaches_the_replicas_although_the_mains_numb
 }
 
 #[test]
-fn what_the_main_writes_into_the_file_is_one_change() {
+fn a_change_that_the_main_writes_into_its_file_counts_once() {
     let mut catalogs = Catalogs::fresh(2);
     catalogs.publish();
     catalogs.live(SECOND);
@@ -82,7 +82,7 @@ fn what_the_main_writes_into_the_file_is_one_change() {
 }
 
 #[test]
-fn what_a_replica_writes_into_the_file_when_it_reloads_is_no_change() {
+fn a_file_written_by_the_reload_of_a_replica_is_no_change() {
     let mut catalogs = Catalogs {
         after_reload: |main| main + 8,
         ..Catalogs::fresh(2)
@@ -140,7 +140,7 @@ fn a_main_that_cannot_reload_keeps_the_replicas_from_it_for_a_bounded_time() {
 }
 
 #[test]
-fn an_edit_by_the_web_interface_reaches_the_replicas_although_the_main_says_no_number() {
+fn an_edit_in_the_web_interface_reaches_the_replicas_without_an_update_sequence_of_the_main() {
     let mut catalogs = Catalogs {
         after_reload: |_| 10,
         ..Catalogs::fresh(2)

@@ -109,7 +109,7 @@ impl Catalogs {
 }
 
 #[test]
-fn somebody_elses_reload_that_began_before_the_change_proves_nothing() {
+fn a_foreign_reload_that_began_before_the_change_proves_nothing() {
     let mut catalogs = Catalogs::reloading_a(SECOND * 20);
     catalogs.live(SECOND * 16);
     catalogs.numbers.insert("c".to_owned(), 18);
@@ -118,7 +118,7 @@ fn somebody_elses_reload_that_began_before_the_change_proves_nothing() {
 }
 
 #[test]
-fn another_main_is_a_change_for_everybody_and_for_who_was_it_before() {
+fn another_main_is_a_change_for_every_replica_and_for_the_former_main() {
     let mut catalogs = Catalogs::fresh(2);
     catalogs.world.reload(becomes_the_main("a"));
     assert!(!catalogs.is_fresh("main") && !catalogs.is_fresh("b"));
@@ -128,7 +128,7 @@ fn another_main_is_a_change_for_everybody_and_for_who_was_it_before() {
 }
 
 #[test]
-fn who_was_the_main_has_nothing_of_what_the_next_one_adds_to_an_unsettled_change() {
+fn the_former_main_lacks_an_unsettled_change_that_the_new_main_continues() {
     let mut catalogs = Catalogs::fresh(2);
     catalogs.publish();
     catalogs.world.reload(becomes_the_main("a"));
@@ -160,12 +160,12 @@ fn a_replica_that_is_ordered_back_in_the_middle_of_its_reload_serves_when_its_ca
 }
 
 #[test]
-fn a_replica_in_maintenance_is_not_asked_for_its_canary_and_holds_nobody_up() {
+fn a_replica_in_maintenance_gets_no_canary_and_does_not_delay_the_roll() {
     let mut catalogs = Catalogs::reloading_a(SECOND * 2);
     catalogs.world.set_mode("a", Mode::Maintenance);
     catalogs.canary = |name| {
         if name == "a" {
-            panic!("nobody asks who is in maintenance")
+            panic!("a replica in maintenance gets no canary")
         } else {
             Outcome::Success
         }
@@ -204,7 +204,7 @@ fn a_reload_that_geofront_did_not_live_to_see_the_end_of_is_waited_for_after_its
 }
 
 #[test]
-fn what_is_owed_to_who_is_down_is_not_forgotten_by_a_second_restart() {
+fn the_pending_reload_of_a_replica_that_is_down_survives_a_second_restart() {
     let mut catalogs = Catalogs::fresh(2);
     catalogs.a_dies();
     let memory = catalogs.world.cluster.memory();
@@ -234,7 +234,7 @@ fn of_whom_nothing_is_known_nothing_is_remembered() {
 }
 
 #[test]
-fn what_is_remembered_is_compared_with_the_mains_number_whether_or_not_the_replica_says_its_own() {
+fn a_remembered_catalog_is_compared_with_the_main_even_if_the_replica_reports_no_number() {
     let mut catalogs = Catalogs::fresh(1);
     let memory = catalogs.world.cluster.memory();
     catalogs.numbers = [("main".to_owned(), 15)].into();
@@ -243,13 +243,13 @@ fn what_is_remembered_is_compared_with_the_mains_number_whether_or_not_the_repli
 }
 
 #[test]
-fn what_was_reloaded_before_the_main_said_its_first_number_is_reloaded_again() {
+fn a_reload_that_ended_before_the_mains_first_update_sequence_is_repeated_once() {
     let mut catalogs = Catalogs::reloading_a(SECOND * 2);
     let numbers = std::mem::take(&mut catalogs.numbers);
     let mut restarted = catalogs.restarted().living(SECOND * 5);
     assert!(
         restarted.reloads.contains(&"a".to_owned()),
-        "nobody is kept waiting for the main"
+        "no reload waits for the main"
     );
     let reloads = restarted.reloads.len();
     restarted.numbers = numbers;
@@ -332,7 +332,7 @@ fn a_replica_whose_requests_are_waited_for_serves_again_when_it_has_become_the_l
 }
 
 #[test]
-fn without_credentials_nobody_is_kept_waiting_for_a_reload() {
+fn without_credentials_no_replica_stays_out_of_service_for_a_reload() {
     let mut catalogs = Catalogs::fresh(1);
     let _running = catalogs.request(RequestClass::Map);
     catalogs.publish();
@@ -379,7 +379,7 @@ fn a_replica_that_died_of_its_reload_and_was_started_again_is_reloaded_once_more
 }
 
 #[test]
-fn a_replica_that_came_up_while_it_was_asked_for_its_number_is_asked_again() {
+fn the_update_sequence_of_a_replica_that_came_up_during_the_query_is_read_again() {
     let mut catalogs = Catalogs::fresh(1);
     catalogs.world.wait(catalogs.world.config.catalog.poll);
     let before = catalogs.world.now;

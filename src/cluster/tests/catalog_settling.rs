@@ -95,7 +95,7 @@ fn a_replica_that_is_added_while_a_change_settles_is_reloaded_once() {
 }
 
 #[test]
-fn who_waits_for_a_change_to_settle_waits_no_longer_than_that_may_take() {
+fn a_stale_replica_waits_at_most_settle_max_for_a_change_to_settle() {
     let mut catalogs = Catalogs::finding_a_behind();
     let settles = catalogs.world.config.catalog.settle_max - SECOND;
     let waited = catalogs.changing_until(|catalogs| !catalogs.reloads.is_empty());
@@ -144,7 +144,7 @@ fn a_replica_without_a_catalog_is_reloaded_again_whatever_settles() {
 }
 
 #[test]
-fn an_order_reloads_at_once_who_waits_for_a_change_to_settle() {
+fn an_order_reloads_a_replica_that_waits_for_a_change_to_settle() {
     let mut catalogs = Catalogs::finding_a_behind();
     catalogs
         .world

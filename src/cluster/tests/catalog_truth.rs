@@ -179,7 +179,7 @@ fn a_replica_at_another_address_keeps_its_ordered_mode_and_is_reloaded() {
 }
 
 #[test]
-fn a_replica_that_is_renamed_keeps_what_is_known_of_it() {
+fn a_renamed_replica_keeps_its_state() {
     let mut catalogs = Catalogs::fresh(2);
     let running = catalogs.request(RequestClass::Map);
     let (name, id) = (running.upstream.name.to_string(), running.upstream.id);
@@ -262,7 +262,7 @@ fn half_of_a_roll_survives_that_its_replicas_are_renamed() {
 }
 
 #[test]
-fn without_credentials_a_replica_that_is_new_is_believed_to_have_read_what_there_was() {
+fn without_credentials_a_new_replica_is_stale_only_if_its_update_sequence_is_behind() {
     let mut catalogs = Catalogs::configured(config(1));
     catalogs
         .numbers

@@ -33,7 +33,7 @@ fn world_with_a_ejected() -> World {
 }
 
 #[test]
-fn two_node_faults_eject_and_the_line_says_why() {
+fn two_node_faults_eject_an_upstream_and_the_log_line_has_the_cause() {
     let mut world = World::up(3);
     assert!(world.observe("a", out_of_memory()).is_empty());
     let lines = world.observe("a", out_of_memory());
@@ -146,7 +146,7 @@ fn the_next_request_is_the_trial_whatever_the_weights() {
 }
 
 #[test]
-fn a_trial_that_tells_nothing_leaves_room_for_the_next() {
+fn an_inconclusive_recovery_trial_is_followed_by_the_next() {
     let mut world = world_with_a_ejected();
     world.wait(EJECTION);
     for _ in 0..5 {
@@ -156,7 +156,7 @@ fn a_trial_that_tells_nothing_leaves_room_for_the_next() {
 }
 
 #[test]
-fn a_request_that_failed_once_is_not_used_for_a_trial_unless_nobody_else_is_left() {
+fn a_request_that_failed_once_is_no_recovery_trial_unless_no_other_upstream_is_left() {
     let mut world = world_with_a_ejected();
     world.wait(EJECTION);
     let (snapshot, mut tried, mut names) = (world.snapshot(), Tried::default(), Vec::new());
@@ -186,7 +186,7 @@ fn a_failed_trial_ejects_for_longer() {
 }
 
 #[test]
-fn who_returns_ramps_up() {
+fn an_upstream_that_returns_from_ejection_ramps_up() {
     let mut world = world_with_a_ejected();
     world.wait(EJECTION);
     world.observe("a", Outcome::Success);
@@ -203,7 +203,7 @@ fn going_down_ends_the_ejection_because_probes_decide_from_there() {
 }
 
 #[test]
-fn who_is_not_up_and_ready_is_not_ejected_and_collects_no_evidence() {
+fn an_upstream_that_is_not_up_and_ready_is_not_ejected_and_collects_no_evidence() {
     let mut world = World::up(2);
     world.set_mode("a", Mode::Drain);
     assert!((0..100).all(|_| world.observe("a", out_of_memory()).is_empty()));
@@ -253,7 +253,7 @@ fn a_replica_that_answers_out_of_memory_costs_a_handful_of_requests() {
 }
 
 #[test]
-fn a_fault_of_our_own_counts_against_nobody_and_is_shown_with_its_remedy() {
+fn a_fault_of_our_own_counts_against_no_upstream_and_is_shown_with_its_remedy() {
     let local = |_: &str| Outcome::Failure(Cause::Local(LocalFault::Descriptors));
     let mut world = World::up(2);
     for _ in 0..20 {
@@ -299,7 +299,7 @@ fn database_down() -> Outcome {
 }
 
 #[test]
-fn a_database_that_is_down_ejects_nobody_and_is_shown_as_what_it_is() {
+fn a_database_that_is_down_ejects_no_upstream_and_is_shown_as_the_cause() {
     let mut world = World::up(3);
     for _ in 0..20 {
         for name in ["a", "b", "c"] {
@@ -326,7 +326,7 @@ fn a_database_that_is_down_ejects_nobody_and_is_shown_as_what_it_is() {
 }
 
 #[test]
-fn an_ejection_that_rests_on_what_turns_out_to_be_shared_is_lifted_and_leaves_no_longer_sentence() {
+fn an_ejection_for_a_fault_that_proves_shared_is_lifted_and_does_not_lengthen_the_next() {
     let mut world = World::up(3);
     for _ in 0..2 {
         (0..2).for_each(|_| drop(fail_on(&mut world, "a", "geor:y", database_down())));
@@ -360,7 +360,7 @@ fn a_node_that_alone_fails_is_ejected_quickly_whatever_its_layers() {
 }
 
 #[test]
-fn when_every_upstream_runs_out_of_memory_nobody_is_ejected() {
+fn when_every_upstream_runs_out_of_memory_none_is_ejected() {
     let mut world = World::up(3);
     for round in 0..10 {
         for name in ["a", "b", "c"] {

@@ -30,7 +30,7 @@ fn one_round_of_probes_brings_a_cluster_up_at_full_weight() {
 }
 
 #[test]
-fn a_first_probe_that_fails_says_down_at_once_and_why() {
+fn a_failed_first_probe_sets_an_upstream_down_at_once_with_its_cause() {
     let mut world = World::unknown(1);
     let lines = world.probe_due(|name| {
         if name == "a" {
@@ -138,7 +138,7 @@ fn recovery_takes_rise_passes_and_ramps_up() {
 }
 
 #[test]
-fn who_ramps_up_gets_a_small_part() {
+fn an_upstream_in_slow_start_gets_a_small_share() {
     let mut world = World::up(2);
     world.bring("a", HealthState::Down, &status_500());
     world.bring("a", HealthState::Up, &Outcome::Success);
@@ -147,7 +147,7 @@ fn who_ramps_up_gets_a_small_part() {
 }
 
 #[test]
-fn a_probe_that_never_reports_says_nothing_and_the_next_is_asked_for() {
+fn a_probe_without_a_report_proves_nothing_and_is_followed_by_the_next() {
     let mut world = World::unknown(1);
     assert_eq!(world.begin_probes().len(), 2);
     world.wait(TIMEOUT);
@@ -171,7 +171,7 @@ fn at_most_one_probe_of_an_upstream_is_under_way() {
 }
 
 #[test]
-fn a_report_nobody_waits_for_changes_nothing() {
+fn an_unexpected_probe_report_changes_nothing() {
     let mut world = World::up(1);
     let id = world.id("a");
     for _ in 0..10 {

@@ -21,7 +21,7 @@ fn refused_classes(world: &mut World, name: &str, mode: Mode) -> Vec<&'static st
 }
 
 #[test]
-fn who_drains_gets_nothing_new_and_finishes_what_runs() {
+fn a_draining_upstream_gets_no_new_request_and_finishes_running_ones() {
     let mut world = World::up(2);
     let running = world.select(Map).unwrap();
     let name = running.upstream.name.to_string();
@@ -34,7 +34,7 @@ fn who_drains_gets_nothing_new_and_finishes_what_runs() {
 }
 
 #[test]
-fn who_drains_is_probed_and_takes_part_at_once_when_ready() {
+fn a_draining_upstream_is_probed_and_serves_at_once_when_ready() {
     let mut world = World::up(2);
     world.set_mode("a", Mode::Drain);
     world.bring("a", HealthState::Down, &status_500());
@@ -76,7 +76,7 @@ fn a_probe_under_way_into_maintenance_does_not_count() {
 }
 
 #[test]
-fn who_comes_back_from_maintenance_gets_nothing_before_a_passed_probe() {
+fn an_upstream_back_from_maintenance_gets_no_request_before_a_passed_probe() {
     let mut world = World::up(2);
     world.set_mode("a", Mode::Maintenance);
     world.set_mode("a", Mode::Ready);
@@ -179,7 +179,7 @@ fn the_chosen_layer_survives_a_restart() {
 }
 
 #[test]
-fn an_order_for_nobody_is_an_error() {
+fn an_order_for_an_unknown_upstream_is_an_error() {
     let mut world = World::up(1);
     let error = world
         .cluster
@@ -225,7 +225,7 @@ fn the_one_place_of_a_class_is_not_taken_without_force() {
 }
 
 #[test]
-fn who_serves_nothing_now_may_always_go() {
+fn an_upstream_that_serves_nothing_now_may_always_be_drained() {
     let mut world = World::up(1);
     world.bring("main", HealthState::Down, &refused());
     assert!(refused_classes(&mut world, "main", Mode::Maintenance).is_empty());

@@ -10,7 +10,7 @@ use crate::config::{MainReads, Role, Weight};
 use crate::ogc::RequestClass::{Admin, Map};
 
 #[test]
-fn a_new_upstream_is_told_of_and_gets_nothing_before_its_first_passed_probe() {
+fn a_new_upstream_is_logged_and_gets_no_request_before_its_first_passed_probe() {
     let mut world = World::up(1);
     let lines = world.reload(|config| config.upstreams.push(upstream("new")));
     assert_eq!(lines, ["config_revision=2", "upstream=new change=added"]);
@@ -114,7 +114,7 @@ fn a_new_address_is_a_new_upstream_under_the_old_name() {
 }
 
 #[test]
-fn who_comes_back_after_retirement_is_a_stranger() {
+fn an_upstream_that_is_removed_and_added_again_starts_without_state() {
     let mut world = World::up(2);
     let (old, a) = (world.id("a"), world.config.upstreams[1].clone());
     world.reload(|config| config.upstreams.retain(|upstream| upstream.name != a.name));
@@ -124,7 +124,7 @@ fn who_comes_back_after_retirement_is_a_stranger() {
 }
 
 #[test]
-fn what_is_as_before_is_the_same_object_and_what_changed_is_prepared_anew() {
+fn unchanged_parts_of_a_configuration_are_kept_and_changed_parts_are_prepared_anew() {
     let mut world = World::up(2);
     let find = |world: &World, name: &str| {
         let snapshot = world.snapshot();
@@ -166,7 +166,7 @@ fn a_shorter_interval_counts_from_the_last_probe() {
 }
 
 #[test]
-fn only_what_requests_can_see_makes_a_new_snapshot() {
+fn only_changes_that_requests_can_see_make_a_new_snapshot() {
     let mut world = World::unknown(2);
     assert!(world.cluster.take_snapshot().is_none());
     world.probe_due(|name| {

@@ -49,7 +49,7 @@ fn drains_beside_a_process(catalogs: &mut Catalogs) -> crate::cluster::Selection
 }
 
 #[test]
-fn a_replica_that_drains_serves_on_for_what_it_alone_serves() {
+fn a_draining_replica_continues_to_serve_a_class_that_it_alone_serves() {
     let mut catalogs = pinned();
     let running = drains_beside_a_process(&mut catalogs);
     let world = &mut catalogs.world;
@@ -110,7 +110,7 @@ fn a_reload_is_not_postponed_for_ever() {
 }
 
 #[test]
-fn what_a_replica_alone_serves_waits_for_its_reload() {
+fn a_request_for_a_class_of_one_replica_waits_for_its_reload() {
     let mut catalogs = pinned();
     catalogs.reload_takes = SECOND * 5;
     catalogs.publish();
@@ -141,7 +141,7 @@ fn what_a_replica_alone_serves_waits_for_its_reload() {
 }
 
 #[test]
-fn what_a_replica_alone_serves_does_not_wait_for_one_whose_reload_failed() {
+fn a_request_for_a_class_of_one_replica_does_not_wait_after_its_reload_failed() {
     let mut catalogs = pinned();
     catalogs.reload_answers = |name| match name {
         "b" => Err(Cause::Status(500)),
@@ -269,7 +269,7 @@ fn an_early_trial_that_fails_makes_the_ejection_no_longer() {
 }
 
 #[test]
-fn a_stale_one_lists_capabilities_where_no_other_is_left_unless_stale_ones_are_avoided() {
+fn a_stale_replica_serves_capabilities_as_a_last_resort_unless_stale_replicas_are_avoided() {
     let is_listed = |adapt: fn(&mut Config)| {
         let mut config = with_credentials(config(2));
         config.catalog.roll_share = 1;

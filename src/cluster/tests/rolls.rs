@@ -15,7 +15,7 @@ fn rolling(replicas: usize, change: impl FnOnce(&mut Config)) -> Catalogs {
 }
 
 #[test]
-fn a_publisher_who_works_all_day_does_not_keep_the_cluster_in_a_roll_all_day() {
+fn changes_all_day_do_not_keep_the_cluster_in_a_roll_all_day() {
     let seconds_out = |share: u32| {
         let mut catalogs = rolling(3, |config| config.catalog.roll_share = share);
         catalogs.reload_takes = SECOND * 5;
@@ -117,7 +117,7 @@ fn no_replica_leaves_while_another_is_set_aside() {
 }
 
 #[test]
-fn no_replica_leaves_while_requests_speak_against_the_one_that_returned_last() {
+fn no_replica_leaves_while_requests_fail_on_the_last_returned_one() {
     let mut catalogs = rolling(3, |_| {});
     catalogs.credentials = |name| match name {
         "a" => Ok(()),
@@ -179,7 +179,7 @@ fn while_a_replica_is_out_the_main_takes_reads_like_the_others() {
 }
 
 #[test]
-fn a_front_door_that_does_not_roll_follows_what_it_sees() {
+fn a_geofront_with_roll_off_follows_the_reloads_of_another() {
     let mut catalogs = rolling(2, |config| config.catalog.roll = false);
     catalogs.publish();
     catalogs.live(SECOND * 30);
@@ -242,7 +242,7 @@ fn a_replica_whose_requests_are_waited_for_serves_again_when_rolls_are_paused() 
 }
 
 #[test]
-fn a_roll_is_reported_with_its_reason_its_length_and_what_failed() {
+fn a_roll_is_reported_with_its_reason_its_duration_and_its_failures() {
     let mut catalogs = rolling(2, |_| {});
     catalogs.reload_answers = |name| {
         if name == "b" {
@@ -349,7 +349,7 @@ fn the_first_fresh_replica_is_preferred_and_does_not_get_everything() {
 }
 
 #[test]
-fn only_requests_about_the_workspace_that_changed_care_who_is_fresh() {
+fn only_requests_about_the_changed_workspace_prefer_fresh_replicas() {
     let geor = seed_of("geor");
     let catalogs = first_is_fresh(|catalogs| Sighting {
         workspace: Some(geor),

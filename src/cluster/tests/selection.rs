@@ -112,7 +112,7 @@ fn before_the_first_verdict_requests_wait_for_it_and_not_for_ever() {
 }
 
 #[test]
-fn what_a_verdict_cannot_help_is_refused_at_once() {
+fn a_request_that_no_pending_verdict_can_help_is_refused_at_once() {
     let mut world = World::configured(with_reads(2, MainReads::Never));
     let probes = world.begin_probes();
     for (_, upstream) in probes.iter().filter(|(name, _)| name != "main") {
@@ -145,7 +145,7 @@ fn a_main_that_always_reads_is_one_of_them() {
 }
 
 #[test]
-fn a_main_that_never_reads_does_not_when_nobody_else_can() {
+fn a_main_with_reads_never_serves_no_read_when_no_replica_can() {
     let mut world = World::configured_up(with_reads(1, MainReads::Never));
     world.bring("a", HealthState::Down, &refused());
     assert_eq!(world.select(Map).unwrap_err(), NoUpstream::NoneEligible);
@@ -189,7 +189,7 @@ fn a_class_of_one_place_is_not_tried_twice() {
 }
 
 #[test]
-fn when_nobody_can_it_is_not_said_that_all_were_tried() {
+fn all_tried_is_not_reported_while_an_upstream_has_no_verdict() {
     let world = World::unknown(1);
     let mut tried = Tried::default();
     tried.add(world.id("a"));
@@ -200,7 +200,7 @@ fn when_nobody_can_it_is_not_said_that_all_were_tried() {
 }
 
 #[test]
-fn whether_there_is_a_place_is_told_without_taking_it() {
+fn a_query_for_a_free_slot_takes_no_slot() {
     let world = World::up(1);
     let (snapshot, mut tried) = (world.snapshot(), Tried::default());
     for name in ["a", "main"] {
@@ -220,7 +220,7 @@ fn tries_beyond_the_most_are_not_remembered_and_do_no_harm() {
 }
 
 #[test]
-fn those_who_serve_a_class_are_those_who_get_it() {
+fn the_upstreams_listed_for_a_class_are_those_that_serve_it() {
     let world = World::up(2);
     for class in RequestClass::ALL {
         let snapshot = world.snapshot();

@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn every_transition_says_in_fields_what_changed() {
+    fn every_transition_has_fields_for_its_change() {
         let slave2 = Fields {
             upstream: Some("slave2"),
             ..Fields::default()
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_to_catalogs_is_said_in_fields_too() {
+    fn transitions_of_catalogs_have_fields_too() {
         let line = |what| transition(what).to_string();
         assert_eq!(
             line(TransitionKind::ReloadBegan {
@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn what_concerns_no_upstream_names_none() {
+    fn a_transition_of_the_cluster_has_no_upstream_field() {
         let configured = Transition {
             sequence: 1,
             upstream: None,
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_upstream_sent_is_cut() {
+    fn text_from_an_upstream_is_cut_in_a_cause() {
         let cause = cause(Cause::Unexpected("é".repeat(100_000)));
         assert!(
             cause.chars().count() < 400 && cause.ends_with("..."),

@@ -69,7 +69,7 @@ fn a_main_that_is_slow_to_answer_is_not_taken_for_one_at_rest() {
 }
 
 #[test]
-fn whoever_changes_without_a_pause_does_not_keep_the_rest_for_ever() {
+fn changes_without_a_pause_settle_after_settle_max() {
     let (start, config) = (Instant::now(), catalog_config());
     let mut changes = known(0, start);
     let settles = (0..LONG).map(|second| start + SECOND * second).find(|now| {
@@ -158,7 +158,7 @@ fn a_reload_of_the_main_or_a_change_of_its_security_needs_no_number() {
 }
 
 #[test]
-fn an_order_is_settled_at_once_and_takes_what_was_pending_along() {
+fn an_order_settles_at_once_together_with_the_pending_change() {
     let now = Instant::now();
     let mut changes = known(7, now);
     changes.read(8, now, now);
@@ -193,7 +193,7 @@ fn a_hint_is_not_answered_by_a_question_from_before_it_that_came_to_nothing() {
 }
 
 #[test]
-fn whoever_clicks_without_a_pause_does_not_keep_a_change_from_settling() {
+fn clicks_without_a_pause_do_not_delay_a_change_beyond_settle_max() {
     let (start, config) = (Instant::now(), catalog_config());
     let mut changes = known(0, start);
     changes.read(1, start, start);
@@ -206,7 +206,7 @@ fn whoever_clicks_without_a_pause_does_not_keep_a_change_from_settling() {
 }
 
 #[test]
-fn what_was_settled_when_somebody_was_asked_is_known_since_it_settled() {
+fn the_settled_epoch_at_a_time_is_known_from_the_time_it_settled() {
     let (start, config) = (Instant::now(), catalog_config());
     let mut changes = Changes::new();
     assert_eq!(
@@ -384,7 +384,7 @@ fn a_move_that_nothing_explains_concerns_everything_until_its_write_passes_by() 
 }
 
 #[test]
-fn the_first_number_after_an_order_tells_of_what_the_order_brings() {
+fn an_ordered_reload_waits_for_an_update_sequence_that_was_read_after_the_order() {
     let (start, second) = (Instant::now(), SECOND);
     let mut changes = known(7, start);
     changes.read(7, start, start);
