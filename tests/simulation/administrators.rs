@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use geofront::cluster::{Event, FileChange, Hint, Sighting, SyncError};
 use geofront::config::Role;
 
-use crate::geoserver::{Load, Who};
+use crate::geoserver::{Load, LoadedBy};
 use crate::ledger::Key;
 use crate::machine::Condition;
 use crate::world::{Todo, World};
 
 /// The hint that the proxy will give about a change, and the edits that it covers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rumour {
+pub(crate) struct PlannedHint {
     hint: Hint,
     edits: u64,
     /// When it was done.
@@ -27,7 +27,7 @@ impl World {
             0..=5 => self.edit_in_a_burst(),
             6 => self.edit_without_number(),
             7 => self.order_sync(),
-            8 | 9 => self.tell(Hint::Ui, 0),
+            8 | 9 => self.plan_hint(Hint::Ui, 0),
             10 => self.reload_behind_our_back(),
             11 | 12 => self.restart_some_process(),
             13 => self.reload_the_main(),
@@ -54,8 +54,8 @@ impl World {
             return;
         }
         match self.chance.below(10) {
-            0..=3 => self.tell(Hint::Write, self.directory.edits),
-            4..=6 => self.tell(Hint::Ui, self.directory.edits),
+            0..=3 => self.plan_hint(Hint::Write, self.directory.edits),
+            4..=6 => self.plan_hint(Hint::Ui, self.directory.edits),
             _ => self.tally.count("an edit past the front door"),
         }
         self.file_changed();
@@ -64,7 +64,7 @@ impl World {
     fn edit_without_number(&mut self) {
         if self.edit_catalog(0) {
             self.tally.count("an edit without a number");
-            self.tell(Hint::Certain, self.directory.edits);
+            self.plan_hint(Hint::Certain, self.directory.edits);
         }
     }
 
@@ -85,7 +85,7 @@ impl World {
     fn silence_the_main(&mut self) {
         self.main_is_silent = !self.main_is_silent;
         if self.main_is_silent {
-            self.tally.count("a main that says no number");
+            self.tally.count("a main without a number");
         }
     }
 
@@ -102,7 +102,7 @@ impl World {
             let machine = self.machines.get_mut(&address).expect("it is there");
             machine.geoserver.edit(steps, &mut self.directory);
             self.tally.count(if is_starting {
-                "an edit while somebody starts"
+                "an edit while a replica starts"
             } else {
                 "an edit"
             });
@@ -111,12 +111,12 @@ impl World {
     }
 
     /// The answer passes by, a moment later.
-    fn tell(&mut self, hint: Hint, edits: u64) {
+    fn plan_hint(&mut self, hint: Hint, edits: u64) {
         let after = self.chance.millis(0, 50);
         let number = self.plan(after, Todo::Hint);
-        self.rumours.insert(
+        self.planned_hints.insert(
             number,
-            Rumour {
+            PlannedHint {
                 hint,
                 edits,
                 began: self.now,
@@ -126,7 +126,7 @@ impl World {
 
     pub(crate) fn hint(&mut self, number: u64) {
         // Without an entry, an earlier geofront received the hint, or none did.
-        let Some(Rumour { hint, edits, began }) = self.rumours.remove(&number) else {
+        let Some(PlannedHint { hint, edits, began }) = self.planned_hints.remove(&number) else {
             return;
         };
         if hint == Hint::File {
@@ -159,7 +159,7 @@ impl World {
         if self.watches_file
             && (self.file_number != self.directory.number || self.directory.is_edited_in_place)
         {
-            self.tell(Hint::File, 0);
+            self.plan_hint(Hint::File, 0);
         }
     }
 
@@ -211,7 +211,7 @@ impl World {
             key.1,
             Load {
                 succeeds,
-                ..Load::new(Who::Somebody, takes)
+                ..Load::new(LoadedBy::Other, takes)
             },
         );
         self.tally.count("a reload behind our back");
@@ -224,9 +224,9 @@ impl World {
             return;
         }
         let takes = self.chance.millis(50, 2_000);
-        self.queue(address, Load::new(Who::Somebody, takes));
+        self.queue(address, Load::new(LoadedBy::Other, takes));
         if self.chance.percent(60) {
-            self.tell(Hint::Certain, 0);
+            self.plan_hint(Hint::Certain, 0);
         }
         self.tally.count("the main was reloaded");
     }
@@ -304,9 +304,9 @@ impl World {
             let can_be_mended_by_us = self.blueprint.can_reload() && key != self.main();
             let geoserver = &mut self.machine(key.1).geoserver;
             geoserver.hurry();
-            let is_ours = geoserver.emptied_by == Some(Who::We) && can_be_mended_by_us;
+            let is_ours = geoserver.emptied_by == Some(LoadedBy::Geofront) && can_be_mended_by_us;
             if geoserver.emptied_by.is_some() && !geoserver.is_loading() && !is_ours {
-                geoserver.queue(Load::new(Who::Somebody, Duration::from_millis(500)));
+                geoserver.queue(Load::new(LoadedBy::Other, Duration::from_millis(500)));
             }
             self.load_next(key.1);
         }

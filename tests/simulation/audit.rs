@@ -14,7 +14,7 @@ use geofront::cluster::{
 };
 use geofront::config::Catalog;
 
-use crate::catalogs::Said;
+use crate::catalogs::CatalogReading;
 use crate::geoserver::DataDirectory;
 
 /// Of the cluster.
@@ -69,7 +69,7 @@ impl RollDiary {
     }
 
     pub(crate) fn ended(&mut self, share: u32, now: Instant) {
-        let (began, brings_a_change) = self.under_way.take().expect("what ends has begun");
+        let (began, brings_a_change) = self.under_way.take().expect("a load that ends has begun");
         if brings_a_change {
             // Of the time until then, `share` percent were spent in this roll.
             let whole = (now - began).as_secs_f64() * 100.0 / f64::from(share);
@@ -185,11 +185,11 @@ impl Upkeep {
 impl Audit {
     /// Records that the cluster received an update sequence that moved, or its first. `then` and
     /// `status` are from before and after that.
-    pub(crate) fn main_said(
+    pub(crate) fn main_was_read(
         &mut self,
         then: &CatalogStatus,
         status: &CatalogStatus,
-        said: Said,
+        reading: CatalogReading,
         directory: &DataDirectory,
         now: Instant,
     ) {
@@ -197,9 +197,9 @@ impl Audit {
         // cover the edits up to it; later edits are another change.
         let is_of_an_order = status.epoch == status.settled;
         match (then.update_sequence, status.update_sequence) {
-            (None, Some(_)) => self.known = self.known.max(said.announced),
+            (None, Some(_)) => self.known = self.known.max(reading.announced),
             (Some(before), Some(after)) if before != after && is_of_an_order => {
-                self.known = self.known.max(said.announced)
+                self.known = self.known.max(reading.announced)
             }
             (Some(before), Some(after)) if before != after => self.noticed(directory, now),
             (_, None) | (Some(_), Some(_)) => {}

@@ -11,7 +11,7 @@ use geofront::config::{MainReads, Role};
 use geofront::ogc::RequestClass;
 
 use crate::driver::REPORT_GRACE;
-use crate::geoserver::Who;
+use crate::geoserver::LoadedBy;
 use crate::ledger::Key;
 use crate::oracle::{is_set_aside, key};
 use crate::world::World;
@@ -104,7 +104,7 @@ impl World {
             .upstreams
             .iter()
             .find(|upstream| upstream.name == status.name);
-        found.expect("who is tracked is configured").reads
+        found.expect("a tracked upstream is configured").reads
     }
 
     fn check_catalog(&mut self, status: &UpstreamStatus, left: &mut Vec<Key>) {
@@ -142,7 +142,7 @@ impl World {
             upkeep
                 .leases_at_call
                 .is_none_or(|most| entry.at_work.all <= most),
-            "{key:?}: nobody comes in while it is reloaded"
+            "{key:?}: no request comes in while it is reloaded"
         );
         if status.role == Role::Main {
             // Its catalog when it is a replica again is another matter.
@@ -247,7 +247,7 @@ impl World {
         let entry = self
             .ledger
             .get_mut(key)
-            .expect("nobody reloads who retired");
+            .expect("a retired upstream is not reloaded");
         let waited = entry
             .upkeep
             .draining_since
@@ -275,11 +275,11 @@ impl World {
         let has_leases = entry.at_work.all > 0;
         assert!(
             self.blueprint.has_credentials(),
-            "nobody can be reloaded without credentials"
+            "no upstream can be reloaded without credentials"
         );
         assert!(
             self.end.is_none(),
-            "{key:?} is reloaded although everybody is fresh"
+            "{key:?} is reloaded although every replica is fresh"
         );
         self.tally.count("a catalog reload");
         let happened = [
@@ -293,7 +293,7 @@ impl World {
     }
 
     /// A transition that concerns catalogs.
-    pub(crate) fn hear_of_catalogs(&mut self, key: Option<&Key>, what: &TransitionKind) {
+    pub(crate) fn check_catalog_transition(&mut self, key: Option<&Key>, what: &TransitionKind) {
         let upkeep = key
             .and_then(|key| self.ledger.get_mut(key))
             .map(|entry| &mut entry.upkeep);
@@ -398,7 +398,7 @@ impl World {
     pub(crate) fn audit_lease(&mut self, key: &Key, is_main: bool) {
         let emptied_by = self.machine(key.1).geoserver.emptied_by;
         assert!(
-            is_main || emptied_by != Some(Who::We),
+            is_main || emptied_by != Some(LoadedBy::Geofront),
             "{key:?} has no catalog, and we know it"
         );
     }

@@ -9,27 +9,27 @@ use geofront::cluster::{Cause, Event, Outcome, Upstream, UpstreamId};
 
 use crate::audit::is_testing;
 use crate::driver::REPORT_GRACE;
-use crate::geoserver::{Load, Who};
+use crate::geoserver::{Load, LoadedBy};
 use crate::ledger::{Entry, Key};
 use crate::machine::Condition;
 use crate::oracle;
 use crate::world::{Todo, World};
 
-/// A question about a catalog that is on its way: for its number, or for the canary first.
+/// A query about a catalog that is on its way: for its update sequence, or the canary first.
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct Query {
     upstream: UpstreamId,
     pub(crate) key: Key,
     sent_at: Instant,
     outcome: Outcome,
     /// The report as it was when the request was made; `None` if it is read when the report
     /// arrives.
-    early: Option<Said>,
+    early: Option<CatalogReading>,
 }
 
 /// An upstream's report about its catalog.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Said {
+pub(crate) struct CatalogReading {
     update_sequence: Option<u64>,
     is_whole: bool,
     /// The edits that the directory's update sequence covered then.
@@ -54,7 +54,7 @@ enum Fate {
     Succeeds,
     /// The reload empties the catalog and leaves nothing; its status reports that, or not.
     Empties {
-        is_told: bool,
+        is_reported: bool,
     },
     /// Before anything happened.
     Refused,
@@ -72,11 +72,11 @@ const HANGING: Duration = Duration::from_secs(60);
 
 impl World {
     pub(crate) fn begin_reading(&mut self, upstream: &Upstream) {
-        self.ask(upstream, self.config.health.timeout, Todo::Reading);
+        self.query(upstream, self.config.health.timeout, Todo::Reading);
     }
 
     pub(crate) fn begin_canary(&mut self, upstream: &Upstream) {
-        self.ask(upstream, self.config.health.timeout * 2, Todo::Canary);
+        self.query(upstream, self.config.health.timeout * 2, Todo::Canary);
     }
 
     fn is_tested(&self, key: &Key) -> bool {
@@ -87,7 +87,7 @@ impl World {
 
     /// Of one that serves, because a replica that was reloaded does not draw it.
     pub(crate) fn begin_canary_elsewhere(&mut self, upstream: &Upstream) {
-        self.ask(
+        self.query(
             upstream,
             self.config.health.timeout * 2,
             Todo::CanaryElsewhere,
@@ -95,19 +95,19 @@ impl World {
     }
 
     pub(crate) fn report_canary_elsewhere(&mut self, number: u64) {
-        let Some(Question {
+        let Some(Query {
             key,
             sent_at,
             outcome,
             early,
             ..
-        }) = self.questions.remove(&number)
+        }) = self.queries.remove(&number)
         else {
             return;
         };
-        let said = early.unwrap_or_else(|| self.said(&key));
+        let reading = early.unwrap_or_else(|| self.read_catalog(&key));
         let outcome = match self.blueprint.has_canary() || self.probes_draw {
-            true => self.asked_for_a_map(outcome, said.is_whole),
+            true => self.map_outcome(outcome, reading.is_whole),
             false => outcome,
         };
         if matches!(outcome, Outcome::Failure(_)) {
@@ -119,17 +119,17 @@ impl World {
     /// Whether it takes our credentials: the same question that a reload begins with, so the same
     /// things go wrong.
     pub(crate) fn begin_trying(&mut self, upstream: &Upstream) {
-        self.ask(upstream, self.config.health.timeout, Todo::Trying);
+        self.query(upstream, self.config.health.timeout, Todo::Trying);
     }
 
     pub(crate) fn report_trying(&mut self, number: u64) {
-        let Some(Question {
+        let Some(Query {
             upstream,
             key,
             sent_at,
             outcome,
             ..
-        }) = self.questions.remove(&number)
+        }) = self.queries.remove(&number)
         else {
             return;
         };
@@ -152,7 +152,7 @@ impl World {
         });
     }
 
-    fn ask(&mut self, upstream: &Upstream, limit: Duration, what: Todo) {
+    fn query(&mut self, upstream: &Upstream, limit: Duration, what: Todo) {
         let key = (
             upstream.name.to_string(),
             upstream
@@ -163,14 +163,14 @@ impl World {
         let condition = self.machine(key.1).shows();
         let (took, outcome) = condition.probe(&mut self.chance, self.config.health.timeout);
         let (took, outcome) = self.as_far_as_we_get(took, outcome);
-        let early = self.chance.percent(50).then(|| self.said(&key));
+        let early = self.chance.percent(50).then(|| self.read_catalog(&key));
         let delay = match self.chance.below(30) {
             0 if !self.is_calm => None,
             1 if !self.is_calm => Some(limit + self.chance.millis(1_000, 4_000)),
             _ => Some(Duration::ZERO),
         };
         if let Some(delay) = delay {
-            let question = Question {
+            let query = Query {
                 upstream: upstream.id,
                 key,
                 sent_at: self.now,
@@ -178,34 +178,36 @@ impl World {
                 early,
             };
             let number = self.plan(took + delay, what);
-            self.questions.insert(number, question);
+            self.queries.insert(number, query);
         }
     }
 
-    fn said(&mut self, key: &Key) -> Said {
+    fn read_catalog(&mut self, key: &Key) -> CatalogReading {
         let announced = self.directory.announced;
         let is_silent = self.main_is_silent && *key == self.main();
         let machine = self.machine(key.1);
-        Said {
-            update_sequence: machine.says().filter(|_| !is_silent),
+        CatalogReading {
+            update_sequence: machine.update_sequence().filter(|_| !is_silent),
             is_whole: machine.geoserver.is_whole(),
             announced,
         }
     }
 
     pub(crate) fn report_number(&mut self, number: u64) {
-        let Some(Question {
+        let Some(Query {
             upstream,
             key,
             sent_at,
             outcome,
             early,
-        }) = self.questions.remove(&number)
+        }) = self.queries.remove(&number)
         else {
             return;
         };
-        let said = early.unwrap_or_else(|| self.said(&key));
-        let update_sequence = said.update_sequence.filter(|_| outcome == Outcome::Success);
+        let reading = early.unwrap_or_else(|| self.read_catalog(&key));
+        let update_sequence = reading
+            .update_sequence
+            .filter(|_| outcome == Outcome::Success);
         let then = self.cluster.status(self.now).catalog;
         self.handle(Event::UpdateSequenceRead {
             upstream,
@@ -214,27 +216,27 @@ impl World {
         });
         let status = self.cluster.status(self.now).catalog;
         self.audit
-            .main_said(&then, &status, said, &self.directory, self.now);
+            .main_was_read(&then, &status, reading, &self.directory, self.now);
     }
 
     pub(crate) fn report_canary(&mut self, number: u64) {
-        let Some(Question {
+        let Some(Query {
             upstream,
             key,
             sent_at,
             outcome,
             early,
-        }) = self.questions.remove(&number)
+        }) = self.queries.remove(&number)
         else {
             return;
         };
-        let said = early.unwrap_or_else(|| self.said(&key));
-        let outcome = self.asked_for_the_canary(outcome, said.is_whole, key.1);
+        let reading = early.unwrap_or_else(|| self.read_catalog(&key));
+        let outcome = self.canary_outcome(outcome, reading.is_whole, key.1);
         let is_answered = matches!(
             outcome,
             Outcome::Success | Outcome::Failure(Cause::Unexpected(_))
         );
-        let update_sequence = said.update_sequence.filter(|_| is_answered);
+        let update_sequence = reading.update_sequence.filter(|_| is_answered);
         if matches!(outcome, Outcome::Failure(_)) {
             self.tally.count("a canary failed");
         }
@@ -310,8 +312,8 @@ impl World {
             _ if self.is_calm => Fate::Succeeds,
             _ => match percent {
                 0..=69 => Fate::Succeeds,
-                70..=77 => Fate::Empties { is_told: true },
-                78..=81 => Fate::Empties { is_told: false },
+                70..=77 => Fate::Empties { is_reported: true },
+                78..=81 => Fate::Empties { is_reported: false },
                 82..=86 => Fate::Refused,
                 87..=90 => Fate::Breaks,
                 91..=95 => Fate::Unheard,
@@ -335,17 +337,17 @@ impl World {
         };
         let load = Load {
             call: Some(number),
-            ..Load::new(Who::We, takes)
+            ..Load::new(LoadedBy::Geofront, takes)
         };
         match fate {
             Fate::Succeeds | Fate::Unheard | Fate::Hangs => self.queue(key.1, load),
-            Fate::Empties { is_told } => {
+            Fate::Empties { is_reported } => {
                 self.tally.count("a reload that left nothing");
                 self.queue(
                     key.1,
                     Load {
                         succeeds: false,
-                        says_so: !is_told,
+                        reports_success: !is_reported,
                         ..load
                     },
                 );
@@ -392,7 +394,7 @@ impl World {
         };
         self.file_changed();
         self.load_next(address);
-        if load.who == Who::Somebody
+        if load.by == LoadedBy::Other
             || load
                 .call
                 .is_some_and(|call| !self.calls.contains_key(&call))
@@ -402,7 +404,7 @@ impl World {
         if let Some(call) = load.call {
             self.answer(
                 call,
-                if load.says_so {
+                if load.reports_success {
                     Ok(())
                 } else {
                     Err(Cause::Status(500))

@@ -19,8 +19,9 @@ impl World {
         let judge = |status: &UpstreamStatus| {
             let measured = &self.ledger[&key(status)].measured;
             let in_maintenance = status.mode == Mode::Maintenance;
-            let is_asked = !in_maintenance && status.catalog.phase != ReloadPhase::Reloading;
-            let is_awaited = measured.reach == Known::Nothing && is_asked && !measured.is_unheard;
+            let is_probed_now = !in_maintenance && status.catalog.phase != ReloadPhase::Reloading;
+            let is_awaited =
+                measured.reach == Known::Nothing && is_probed_now && !measured.is_unheard;
             (
                 status.name.to_string(),
                 Judged {
@@ -78,7 +79,7 @@ impl World {
         let oracle = self.oracle();
         assert!(
             oracle.upstreams().map(key).eq(self.blueprint.keys()),
-            "those who are configured are tracked"
+            "the configured upstreams are tracked"
         );
         for status in oracle.upstreams() {
             let entry = &self.ledger[&key(status)];
@@ -92,15 +93,15 @@ impl World {
                 "{}: in_flight is the number of live leases",
                 status.name
             );
-            let told = status.cap.map(|cap| Places {
+            let shown = status.cap.map(|cap| Places {
                 all: cap.all,
                 slower: cap.slower,
                 heavy: cap.heavy,
             });
             assert_eq!(
-                told,
+                shown,
                 oracle.places(status),
-                "{}: the cap is told of",
+                "{}: the status has the limit",
                 status.name
             );
             let is_open = entry
@@ -109,12 +110,12 @@ impl World {
                 .is_some_and(|upstream| upstream.load.has_room(balance::SlotLimits::UNLIMITED));
             assert!(
                 !(is_open && status.catalog.is_out),
-                "{}: nobody comes in from an older snapshot either",
+                "{}: no request comes in from an older snapshot either",
                 status.name
             );
             assert_eq!(
                 status.half_open, entry.is_half_open,
-                "{}: half-open is told of",
+                "{}: the status has half-open",
                 status.name
             );
             assert!(
@@ -134,7 +135,7 @@ impl World {
         let (pool, set_aside) = oracle.pool();
         assert!(
             pool == 0 || set_aside < pool,
-            "somebody who could serve reads does"
+            "an upstream that could serve reads does"
         );
         self.check_health(&oracle);
         // What was forgotten stays forgotten for a while.
@@ -157,7 +158,7 @@ impl World {
             assert_eq!(
                 ids(&self.snapshot),
                 ids(&actual),
-                "{class}: what requests see is up to date"
+                "{class}: the view of requests is up to date"
             );
         }
         assert_eq!(self.snapshot.revision, self.revision);

@@ -71,18 +71,18 @@ impl World {
         assert_ne!(
             mode,
             Mode::Maintenance,
-            "nobody is asked anything in maintenance: {action:?}"
+            "an upstream in maintenance gets no request of ours: {action:?}"
         );
         self.ledger
             .get_mut(&key)
-            .expect("nobody asks who retired")
+            .expect("a retired upstream gets no request of ours")
             .meet(upstream);
         match action {
             Action::Probe(upstream) => {
                 assert_ne!(
                     phase,
                     ReloadPhase::Reloading,
-                    "nobody is probed while it reloads"
+                    "no upstream is probed while it reloads"
                 );
                 self.begin_probe(key, upstream);
             }
@@ -90,7 +90,7 @@ impl World {
             Action::TestCanary(upstream) => {
                 assert!(
                     matches!(phase, ReloadPhase::Testing | ReloadPhase::Failed),
-                    "the canary is for who has reloaded"
+                    "only a reloaded upstream gets a canary"
                 );
                 self.begin_canary(&upstream);
             }
@@ -116,9 +116,9 @@ impl World {
         let machine = self.machine(key.1);
         let (condition, is_whole) = (machine.shows(), machine.geoserver.is_whole());
         let (took, outcome) = match condition.probe(&mut self.chance, timeout) {
-            (took, outcome) if self.probes_draw => (took, self.asked_for_a_map(outcome, is_whole)),
+            (took, outcome) if self.probes_draw => (took, self.map_outcome(outcome, is_whole)),
             (took, outcome) if upstream.is_main() => (took, self.lose_layer(outcome, is_whole)),
-            (took, outcome) => (took, self.asked_for_the_chosen(outcome, is_whole)),
+            (took, outcome) => (took, self.chosen_layer_outcome(outcome, is_whole)),
         };
         let (took, outcome) = self.as_far_as_we_get(took, outcome);
         let delay = match self.chance.below(40) {

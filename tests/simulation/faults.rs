@@ -174,25 +174,25 @@ impl World {
 
     /// Returns the canary's finding: for a configured layer, for the chosen one, or for
     /// capabilities, which an empty catalog has too.
-    pub(crate) fn asked_for_the_canary(
+    pub(crate) fn canary_outcome(
         &mut self,
         outcome: Outcome,
         is_whole: bool,
         address: SocketAddr,
     ) -> Outcome {
         if self.blueprint.has_canary() || self.probes_draw {
-            return self.asked_for_a_map(outcome, is_whole);
+            return self.map_outcome(outcome, is_whole);
         }
         if self.cluster.chosen_layer().is_none() {
             self.tally.count("a canary that knows no layer");
             self.machine(address).geoserver.disown();
         }
-        self.asked_for_the_chosen(outcome, is_whole)
+        self.chosen_layer_outcome(outcome, is_whole)
     }
 
     /// Only that the layer is unknown counts; anything else is the layer's matter, and capabilities
     /// decide.
-    pub(crate) fn asked_for_the_chosen(&self, outcome: Outcome, is_whole: bool) -> Outcome {
+    pub(crate) fn chosen_layer_outcome(&self, outcome: Outcome, is_whole: bool) -> Outcome {
         let chosen = self.cluster.chosen_layer();
         let is_withdrawn = self.faulty_layer.as_deref() == chosen
             && self.faults.probe_layer == Some(LayerFault::Unknown);
@@ -245,7 +245,7 @@ impl World {
     }
 
     /// Returns the finding of a map probe or canary where the upstream itself would draw the map.
-    pub(crate) fn asked_for_a_map(&self, outcome: Outcome, is_whole: bool) -> Outcome {
+    pub(crate) fn map_outcome(&self, outcome: Outcome, is_whole: bool) -> Outcome {
         match (outcome, self.faults.probe_layer) {
             (Outcome::Success, _) if !is_whole => {
                 Outcome::Failure(Cause::Unexpected("LayerNotDefined".to_owned()))

@@ -43,10 +43,11 @@ pub(crate) struct DataDirectory {
 
 /// The cause of an emptied catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
+pub(crate) enum LoadedBy {
     /// Geofront, by a reload that it ordered.
-    We,
-    Somebody,
+    Geofront,
+    /// An administrator or another program.
+    Other,
     /// The process began.
     Start,
 }
@@ -64,23 +65,23 @@ struct Current {
 
 #[derive(Debug)]
 pub(crate) struct Load {
-    pub(crate) who: Who,
+    pub(crate) by: LoadedBy,
     pub(crate) takes: Duration,
     pub(crate) succeeds: bool,
     /// Our call that waits for it.
     pub(crate) call: Option<u64>,
     /// The result that the caller gets.
-    pub(crate) says_so: bool,
+    pub(crate) reports_success: bool,
 }
 
 impl Load {
-    pub(crate) fn new(who: Who, takes: Duration) -> Self {
+    pub(crate) fn new(by: LoadedBy, takes: Duration) -> Self {
         Self {
-            who,
+            by,
             takes,
             succeeds: true,
             call: None,
-            says_so: true,
+            reports_success: true,
         }
     }
 }
@@ -91,7 +92,7 @@ pub(crate) struct GeoServer {
     /// The edits it has.
     pub(crate) loaded: u64,
     pub(crate) number: u64,
-    pub(crate) emptied_by: Option<Who>,
+    pub(crate) emptied_by: Option<LoadedBy>,
     pub(crate) is_running: bool,
     current: Option<Current>,
     loads: VecDeque<Load>,
@@ -185,7 +186,7 @@ impl GeoServer {
     pub(crate) fn is_starting(&self) -> bool {
         self.loads
             .front()
-            .is_some_and(|load| load.who == Who::Start)
+            .is_some_and(|load| load.by == LoadedBy::Start)
     }
 
     pub(crate) fn is_loading(&self) -> bool {
@@ -201,7 +202,7 @@ impl GeoServer {
     /// The process begins, and loads.
     pub(crate) fn start(&mut self, takes: Duration) {
         self.is_running = true;
-        self.queue(Load::new(Who::Start, takes));
+        self.queue(Load::new(LoadedBy::Start, takes));
     }
 
     pub(crate) fn queue(&mut self, load: Load) {
@@ -218,11 +219,11 @@ impl GeoServer {
 
     /// From here on, no emptying of this catalog is attributed to geofront.
     pub(crate) fn disown(&mut self) {
-        self.emptied_by = self.emptied_by.map(|_| Who::Somebody);
+        self.emptied_by = self.emptied_by.map(|_| LoadedBy::Other);
         self.loads
             .iter_mut()
-            .filter(|load| load.who == Who::We)
-            .for_each(|load| load.who = Who::Somebody);
+            .filter(|load| load.by == LoadedBy::Geofront)
+            .for_each(|load| load.by = LoadedBy::Other);
     }
 
     /// The next load begins, and will end as `number` of the agenda. True if it reads old files.
@@ -233,7 +234,7 @@ impl GeoServer {
         is_remote: bool,
     ) -> bool {
         let load = self.loads.front().expect("one waits");
-        self.emptied_by = Some(load.who);
+        self.emptied_by = Some(load.by);
         let (edits, old_number) = directory.read(is_remote);
         self.current = Some(Current {
             ends: number,

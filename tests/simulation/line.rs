@@ -154,7 +154,7 @@ impl Line {
                     .waiting
                     .iter()
                     .find(|waiting| !waiting.ask.is_retry && waiting.turn() == *turn);
-                let oldest = oldest.expect("who has a turn waits");
+                let oldest = oldest.expect("a user with a turn has a waiter");
                 if firsts.iter().all(|first| first.lane() != turn.0) && can_go(oldest) {
                     firsts.push(oldest);
                 }

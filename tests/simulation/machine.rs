@@ -24,7 +24,7 @@ impl Machine {
     }
 
     /// Its number, if it answers at all.
-    pub(crate) fn says(&self) -> Option<u64> {
+    pub(crate) fn update_sequence(&self) -> Option<u64> {
         let is_there = self.geoserver.is_running && !self.geoserver.is_starting();
         is_there.then_some(self.geoserver.number)
     }

@@ -139,9 +139,9 @@ impl Measured {
         let (Some(right_at), Some(right_since)) = (self.right_at, self.right_since) else {
             return false;
         };
-        let was_asked_again =
+        let was_probed_again =
             other.contradicted.is_some_and(|since| since <= wrong_at) && right_since <= wrong_at;
-        self.is_right() && right_at >= wrong_since && was_asked_again
+        self.is_right() && right_at >= wrong_since && was_probed_again
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use geofront::cluster::{Mode, UpstreamStatus};
 use geofront::config::{MainReads, Role};
 
-use crate::geoserver::Who;
+use crate::geoserver::LoadedBy;
 use crate::machine::{Condition, Machine};
 use crate::oracle::key;
 use crate::world::World;
@@ -133,7 +133,7 @@ impl World {
             let emptied_by_us = self
                 .machines
                 .get(&address)
-                .is_some_and(|machine| machine.geoserver.emptied_by == Some(Who::We));
+                .is_some_and(|machine| machine.geoserver.emptied_by == Some(LoadedBy::Geofront));
             is_ready
                 && !emptied_by_us
                 && self

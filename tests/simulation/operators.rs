@@ -202,9 +202,9 @@ impl World {
         self.reports
             .values_mut()
             .for_each(|report| moved(&mut report.key));
-        self.questions
+        self.queries
             .values_mut()
-            .for_each(|question| moved(&mut question.key));
+            .for_each(|query| moved(&mut query.key));
         self.calls
             .values_mut()
             .for_each(|call| moved(&mut call.key));
@@ -258,7 +258,7 @@ impl World {
         }
         assert!(
             self.now < deadline,
-            "nobody is kept stale for ever: {:#?}",
+            "no replica stays stale for ever: {:#?}",
             self.cluster.status(self.now)
         );
     }
@@ -267,7 +267,7 @@ impl World {
     pub(crate) fn finish(&mut self) {
         assert!(
             self.is_fresh(),
-            "whoever is fresh stays it: {:#?}",
+            "a fresh replica stays fresh: {:#?}",
             self.cluster.status(self.now)
         );
         self.check_the_end();

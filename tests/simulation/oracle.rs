@@ -106,7 +106,7 @@ impl<'w> Oracle<'w> {
     pub(crate) fn of(&self, key: &Key) -> &UpstreamStatus {
         self.upstreams()
             .find(|status| self::key(status) == *key)
-            .expect("only known upstreams are asked for")
+            .expect("only known upstreams are looked up")
     }
 
     pub(crate) fn belongs(&self, request: &Request) -> Belongs {
@@ -518,10 +518,10 @@ impl<'w> Oracle<'w> {
 
     /// Its first probe is still to come.
     fn is_awaited(&self, status: &UpstreamStatus) -> bool {
-        let is_asked =
+        let is_probed_now =
             status.mode != Mode::Maintenance && status.catalog.phase != ReloadPhase::Reloading;
         let is_unknown = status.health == HealthState::Unknown && !status.is_reachable;
-        is_unknown && is_asked && !self.ledger[&key(status)].measured.is_unheard
+        is_unknown && is_probed_now && !self.ledger[&key(status)].measured.is_unheard
     }
 
     /// Those that serve reads before any backup.
@@ -551,7 +551,7 @@ impl<'w> Oracle<'w> {
             .upstreams
             .iter()
             .find(|upstream| upstream.name == status.name);
-        found.expect("who is tracked is configured")
+        found.expect("a tracked upstream is configured")
     }
 }
 

@@ -70,7 +70,7 @@ pub(crate) struct Held {
     pub(crate) user: u64,
     /// Of this user.
     pub(crate) of_user: Option<u32>,
-    /// Maps of everybody.
+    /// Maps of all users.
     pub(crate) of_maps: Option<u32>,
 }
 
@@ -269,7 +269,7 @@ impl World {
                 return vec![match why {
                     NoUpstream::NoneEligible => "refused: none eligible",
                     NoUpstream::AllTried => "refused: all tried",
-                    NoUpstream::Full => "everybody full",
+                    NoUpstream::Full => "every upstream full",
                     NoUpstream::NoVerdict => "no verdict yet",
                 }];
             }
@@ -355,7 +355,7 @@ impl World {
         let entry = self
             .ledger
             .get_mut(&key)
-            .expect("nobody is served by who retired");
+            .expect("a retired upstream serves no request");
         entry.meet(&selection.upstream);
         assert!(
             entry.measured.has_answered(),
@@ -470,7 +470,7 @@ impl World {
             None => {
                 self.retired
                     .get_mut(&(attempt.life, upstream.id))
-                    .expect("who is not tracked retired")
+                    .expect("an upstream that is not tracked has retired")
                     .1 -= 1
             }
         }
@@ -529,7 +529,7 @@ impl World {
         entry
             .upstream
             .as_ref()
-            .expect("who answered was met")
+            .expect("an upstream that answered was met")
             .load
             .set_learned_cap(learned);
         if learned.cap > before.cap
@@ -594,7 +594,7 @@ fn judge_place(
         Belongs::There(place) => {
             assert_eq!(key, place, "a class of one place goes there");
             vec![if request.from_main {
-                "who changed the catalog sees the change"
+                "the author of a change sees it"
             } else {
                 "a main-only request was selected for"
             }]
@@ -640,7 +640,7 @@ fn judge_place(
                 (keys.len() > 1, "a choice between several"),
                 (
                     keys.len() > 1 && ramps_up,
-                    "a choice while somebody ramps up",
+                    "a choice while an upstream ramps up",
                 ),
             ];
             all.into_iter()

@@ -63,10 +63,10 @@ impl World {
         self.cluster.recall(&memory);
         (self.life, self.revision, self.sequence) = (self.life + 1, 1, 0);
         self.reports.clear();
-        self.questions.clear();
+        self.queries.clear();
         self.calls.clear();
         self.choices.clear();
-        self.rumours.clear();
+        self.planned_hints.clear();
         self.audit.succeed();
         self.snapshot = self.cluster.snapshot();
         let is_reloading = memory.upstreams.iter().any(|known| known.is_reloading);
@@ -114,7 +114,7 @@ impl World {
         }
         for entry in ledger.into_values().filter(|entry| entry.at_work.all > 0) {
             self.tally.count("a lease that outlived its geofront");
-            let upstream = entry.upstream.expect("who has leases was met");
+            let upstream = entry.upstream.expect("an upstream with leases was met");
             self.retired
                 .insert((self.life, upstream.id), (upstream, entry.at_work.all));
         }

@@ -56,7 +56,7 @@ impl World {
         }
         assert!(
             self.has_companions(chosen, metatile),
-            "{place:?} is beyond its bound of {all:?}, and nobody of {metatile} is there"
+            "{place:?} is beyond its bound of {all:?}, and no tile of {metatile} is there"
         );
         assert!(
             is_within(AFFINITY_OVERFLOW),

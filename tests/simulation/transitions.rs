@@ -78,7 +78,7 @@ impl World {
                     .upstream
                     .as_ref()
                     .map(|_| self.key_of(transition));
-                self.hear_of_catalogs(key.as_ref(), &transition.what);
+                self.check_catalog_transition(key.as_ref(), &transition.what);
             }
             TransitionKind::Added => self.tally.count("added"),
             TransitionKind::Renamed { .. } => self.tally.count("renamed"),
@@ -104,12 +104,15 @@ impl World {
         cause: Option<&Cause>,
     ) {
         let ramp = self.ramp();
-        let entry = self.ledger.get_mut(key).expect("who changes is tracked");
+        let entry = self
+            .ledger
+            .get_mut(key)
+            .expect("a changed upstream is tracked");
         assert_ne!(from, to, "a change is one");
         assert_eq!(
             cause.is_some(),
             to == HealthState::Down,
-            "whoever goes down has a cause"
+            "an upstream that goes down has a cause"
         );
         // Probes decide from here.
         entry.is_half_open &= to == HealthState::Up;
@@ -174,7 +177,10 @@ impl World {
     /// that could serve reads.
     pub(crate) fn ejected(&mut self, key: &Key) {
         let (pool, set_aside) = self.oracle().pool();
-        let entry = self.ledger.get_mut(key).expect("who is ejected is tracked");
+        let entry = self
+            .ledger
+            .get_mut(key)
+            .expect("an ejected upstream is tracked");
         let was_set_aside = std::mem::take(&mut entry.is_half_open);
         self.tally.count(if was_set_aside {
             "ejected again"
@@ -190,7 +196,7 @@ impl World {
     pub(crate) fn key_of(&self, transition: &Transition) -> Key {
         let name = transition.upstream.as_ref().expect("it concerns one");
         let found = self.ledger.keys().find(|key| key.0 == name.as_str());
-        found.expect("who changes is tracked").clone()
+        found.expect("a changed upstream is tracked").clone()
     }
 
     pub(crate) fn entry_of(&mut self, transition: &Transition) -> &mut Entry {

@@ -169,7 +169,7 @@ impl World {
             .upstreams
             .iter()
             .find(|upstream| upstream.name.as_str() == key.0);
-        let reads = configured.expect("who is tracked is configured").reads;
+        let reads = configured.expect("a tracked upstream is configured").reads;
         match &self.config.classes[class].served_by {
             ServedBy::Replicas => {
                 role == Role::Replica

@@ -128,7 +128,7 @@ impl World {
     }
 
     fn plan_wait(&mut self, number: u64) {
-        if self.is_told(number) {
+        if self.has_result(number) {
             return;
         }
         self.plan(RECHECK_INTERVAL, Todo::Look(number));
@@ -172,7 +172,7 @@ impl World {
         );
         assert!(
             request.from_main || is_hopeful != is_hopeless,
-            "what is told without taking a place is true"
+            "the answer without taking a slot is true"
         );
         let happened = self.judge(&oracle, request, may_join, &selected);
         happened.into_iter().for_each(|what| self.tally.count(what));
@@ -277,7 +277,7 @@ impl World {
             (ask.is_retry, "shed for a retry"),
             (
                 !ask.is_retry && shed.ask.priority < ask.priority,
-                "shed from one who had more than half",
+                "shed from a user with more than half",
             ),
             (!is_full, "shed in an overload"),
         ];
@@ -293,7 +293,7 @@ impl World {
             assert_eq!(
                 Some(number),
                 pick.expected,
-                "the best of those who can go is served: {:?}",
+                "the best waiter that can go is served: {:?}",
                 self.room.line
             );
         }
@@ -340,7 +340,7 @@ impl World {
         let status = self.pick();
         let oracle = self.oracle_of(status);
         let waiting = self.room.line.find(number);
-        let request = &waiting.expect("who is in the queue waits").request;
+        let request = &waiting.expect("a request in the queue waits").request;
         assert_eq!(
             self.room.passage(&request.held),
             LimitCheck::Free,
@@ -365,7 +365,7 @@ impl World {
             .position(|held| *held == request.held);
         self.room
             .at_work
-            .swap_remove(at.expect("who was let in is counted"));
+            .swap_remove(at.expect("an admitted request is counted"));
         if request.claim.is_empty() {
             return;
         }
@@ -400,9 +400,9 @@ impl World {
     pub(crate) fn is_idle(&self, what: Todo, at: Instant) -> bool {
         match what {
             Todo::Look(number) => {
-                self.is_told(number) || at - self.room.waitlist().served_at() < RECHECK_INTERVAL
+                self.has_result(number) || at - self.room.waitlist().served_at() < RECHECK_INTERVAL
             }
-            Todo::TimeUp(number) | Todo::Leave(number) => self.is_told(number),
+            Todo::TimeUp(number) | Todo::Leave(number) => self.has_result(number),
             _ => false,
         }
     }
@@ -418,13 +418,13 @@ impl World {
 
     /// It looks once more.
     pub(crate) fn look_again_after(&mut self, number: u64, at: Instant) {
-        if !self.is_told(number) {
+        if !self.has_result(number) {
             self.plan(at + RECHECK_INTERVAL - self.now, Todo::Look(number));
         }
     }
 
     /// It does not wait any more.
-    fn is_told(&self, number: u64) -> bool {
+    fn has_result(&self, number: u64) -> bool {
         self.room.line.find(number).is_none()
     }
 
@@ -459,7 +459,7 @@ impl World {
             list.waiters()
                 .copied()
                 .eq(line.iter().map(|waiting| waiting.number)),
-            "who waits is known"
+            "every waiter is known"
         );
         for class in RequestClass::ALL {
             let waiting = line
@@ -568,7 +568,7 @@ impl Slots<u64> for World {
             }
             WaitlistResult::Refused(_) => {
                 let waiting = self.served(number);
-                self.tally.count("waited, and nobody was left");
+                self.tally.count("waited until no upstream was left");
                 self.refused.push(waiting.request);
             }
         }

@@ -12,10 +12,10 @@ use geofront::cluster::{
 };
 use geofront::config::Config;
 
-use crate::administrators::Rumour;
+use crate::administrators::PlannedHint;
 use crate::audit::{Audit, Upkeep};
 use crate::blueprint::Blueprint;
-use crate::catalogs::{Call, Question};
+use crate::catalogs::{Call, Query};
 use crate::chance::Chance;
 use crate::driver::Report;
 use crate::faults::Faults;
@@ -51,7 +51,7 @@ pub(crate) struct World {
     pub(crate) room: Room,
     pub(crate) last_waiter: u64,
     pub(crate) reports: BTreeMap<u64, Report>,
-    pub(crate) questions: BTreeMap<u64, Question>,
+    pub(crate) queries: BTreeMap<u64, Query>,
     pub(crate) calls: BTreeMap<u64, Call>,
     /// The layer choices that are under way, with their start times and the layer chosen before.
     pub(crate) choices: BTreeMap<u64, (Instant, LayerChoice)>,
@@ -59,7 +59,7 @@ pub(crate) struct World {
     pub(crate) old_memory: Option<Memory>,
     /// Where loads run.
     pub(crate) loads: BTreeMap<u64, SocketAddr>,
-    pub(crate) rumours: BTreeMap<u64, Rumour>,
+    pub(crate) planned_hints: BTreeMap<u64, PlannedHint>,
     /// Probes are for a map, so that they fail where the catalog is empty.
     pub(crate) probes_draw: bool,
     /// The data directory is watched, and this was in it when last seen.
@@ -173,12 +173,12 @@ impl World {
             room: Room::new(now),
             last_waiter: 0,
             reports: BTreeMap::new(),
-            questions: BTreeMap::new(),
+            queries: BTreeMap::new(),
             calls: BTreeMap::new(),
             choices: BTreeMap::new(),
             old_memory: None,
             loads: BTreeMap::new(),
-            rumours: BTreeMap::new(),
+            planned_hints: BTreeMap::new(),
             is_calm: false,
             deadline: None,
             end: None,
