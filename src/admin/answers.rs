@@ -3,7 +3,7 @@
 //! Fields may be added. None is renamed, removed or left out; an unknown value is `null`. Words are
 //! those of the configuration and the metrics. Durations have the unit in the field's name.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ pub use super::words::{Health, Mode, Phase, Role};
 use crate::admission::{self, QueueStatus};
 use crate::cluster::{self, CatalogStatus, Cause, ConditionStatus, UpstreamStatus};
 use crate::config_reload::{self as reload, ReloadOutcome};
+use crate::unix_time::rfc3339;
 
 /// `GET /api/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -376,10 +377,6 @@ pub use crate::control::RollHistory as Rolls;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     pub error: String,
-}
-
-fn rfc3339(unix_seconds: u64) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(unix_seconds)).to_string()
 }
 
 fn whole_ms(took: Duration) -> u64 {

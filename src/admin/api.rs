@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, Query, State};
@@ -19,6 +19,7 @@ use super::listener::Client;
 use super::{AdminState, App};
 use crate::cluster::{self, ModeError, ModeOrigin, SyncError, UpstreamStatus};
 use crate::config::Effective;
+use crate::unix_time::since_1970;
 
 /// Keeps proxies and firewalls from closing a quiet event stream, and detects clients that
 /// vanished.
@@ -164,7 +165,7 @@ pub(super) async fn set_mode(
     let now = Instant::now();
     let origin = ModeOrigin {
         by: operator(order.by.as_deref(), client.address),
-        at: unix_seconds(SystemTime::now()),
+        at: since_1970(SystemTime::now()).as_secs(),
     };
     let ordered = cluster::ModeOrder {
         mode: order.mode.into(),
@@ -216,11 +217,6 @@ fn operator(name: Option<&str>, address: IpAddr) -> String {
         "" => address.to_string(),
         name => format!("{name} from {address}"),
     }
-}
-
-fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 pub(super) async fn events(State(app): State<App>, headers: HeaderMap) -> Response {

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use pingora::listeners::ListenerConfig;
@@ -40,6 +40,7 @@ use crate::driver;
 use crate::metrics::Metrics;
 use crate::proxy::access_log::AccessLog;
 use crate::proxy::{Connections, FrontDoor, Recent};
+use crate::unix_time::rfc3339;
 use crate::waiting_room::WaitingRoom;
 use activation::PassedSockets;
 use descriptors::{Budget, Workers};
@@ -261,8 +262,7 @@ fn recall(control: &Control, state_file: Option<&Path>) {
         None => {}
         Some((_, Ok(memory))) => {
             for OrderedMode { name, mode, origin } in &memory.modes {
-                let ordered =
-                    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(origin.at));
+                let ordered = rfc3339(origin.at);
                 tracing::info!(upstream = name, mode = %mode, by = origin.by, %ordered, "ordered before the restart");
             }
             control.recall(&memory);

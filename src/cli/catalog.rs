@@ -1,7 +1,6 @@
 //! `geofront catalog`: the last rolls, and their pause.
 
 use std::io::Write;
-use std::time::{Duration, UNIX_EPOCH};
 
 use super::args::CatalogOrder;
 use super::client::AdminClient;
@@ -10,6 +9,7 @@ use super::humanize::took;
 use super::table::{Side, aligned};
 use crate::admin::answers::Rolls;
 use crate::control::PastRoll;
+use crate::unix_time::rfc3339;
 
 pub(super) fn run(
     order: &CatalogOrder,
@@ -52,7 +52,6 @@ fn lines(rolls: &Rolls) -> Vec<String> {
 }
 
 fn row(roll: &PastRoll) -> Vec<String> {
-    let began = UNIX_EPOCH + Duration::from_secs(roll.began_unix);
     let reloaded: Vec<&str> = roll
         .replicas
         .iter()
@@ -70,7 +69,7 @@ fn row(roll: &PastRoll) -> Vec<String> {
     };
     let failed: Vec<String> = roll.replicas.iter().filter_map(failure).collect();
     vec![
-        humantime::format_rfc3339_seconds(began).to_string(),
+        rfc3339(roll.began_unix),
         roll.why.clone(),
         roll.by.join(", "),
         took(roll.took_ms),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{ReplicaRoll, RollReport};
+use crate::unix_time::since_1970;
 
 /// Maximum number of rolls that are kept.
 pub const MAX_ROLLS: usize = 100;
@@ -52,10 +53,7 @@ impl RollHistory {
             .checked_sub(now.saturating_duration_since(report.began))
             .unwrap_or(UNIX_EPOCH);
         let past = PastRoll {
-            began_unix: began
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_secs(),
+            began_unix: since_1970(began).as_secs(),
             took_ms: millis(report.length()),
             epoch: report.epoch,
             why: report.why.as_str().to_owned(),

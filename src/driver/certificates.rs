@@ -1,7 +1,7 @@
 //! Checks how long geofront's certificates are valid, for conditions and metrics.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
@@ -9,6 +9,7 @@ use crate::cluster::Event;
 use crate::config::Config;
 use crate::control::Control;
 use crate::metrics::{CertificateExpiry, Metrics};
+use crate::unix_time::since_1970;
 
 /// Interval between checks. A new configuration is noticed this soon, too.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -50,8 +51,5 @@ fn expiries(config: &Config) -> Vec<CertificateExpiry> {
 
 /// The present time in the form in which certificates are compared.
 pub fn seconds_since_1970() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    })
+    i64::try_from(since_1970(SystemTime::now()).as_secs()).unwrap_or(i64::MAX)
 }

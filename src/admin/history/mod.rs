@@ -11,13 +11,14 @@ mod ring;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::cluster::ClusterStatus;
 use crate::metrics::{Buckets, Counts, Metrics};
+use crate::unix_time::since_1970;
 use answer::{Lately, Probe, UpstreamHistory, UpstreamLately};
 use ring::Ring;
 
@@ -269,8 +270,7 @@ fn rounded(ms: f64) -> f64 {
 }
 
 fn unix_ms(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since_1970(time).as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

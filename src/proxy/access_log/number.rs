@@ -6,6 +6,8 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use crate::unix_time::{rfc3339, since_1970};
+
 /// In decimal.
 pub(super) fn write(mut value: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
@@ -47,9 +49,7 @@ pub(super) fn write_time(time: SystemTime, out: &mut Vec<u8>) {
             const { Cell::new((u64::MAX, [0; TO_THE_SECOND])) };
     }
     // Nothing arrived before 1970, nor after the year 9999, where the format ends.
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = since_1970(time);
     let (mut second, mut text) = LAST.get();
     if second != since.as_secs() {
         second = since.as_secs();
@@ -63,9 +63,7 @@ pub(super) fn write_time(time: SystemTime, out: &mut Vec<u8>) {
 }
 
 fn to_the_second(seconds: u64) -> [u8; TO_THE_SECOND] {
-    const LAST_SECOND: u64 = 253_402_300_799;
-    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND));
-    let text = humantime::format_rfc3339_seconds(time).to_string();
+    let text = rfc3339(seconds);
     let text = text
         .as_bytes()
         .first_chunk()

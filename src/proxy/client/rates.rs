@@ -12,6 +12,7 @@ use crate::admission::{Client, Metered, RateState, Rates};
 use crate::cluster::Snapshot;
 use crate::config::Rate;
 use crate::ogc::{Classified, RequestHead};
+use crate::unix_time::since_1970;
 
 /// Counts requests against the rates, for the whole process.
 #[derive(Debug, Default)]
@@ -46,9 +47,7 @@ impl Meters {
         client: &Client,
     ) -> Option<(RateNote, RateVerdict)> {
         let limits = &snapshot.config.limits;
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = since_1970(SystemTime::now());
         let mut rates = self.rates.lock();
         let (rates, revision) = &mut *rates;
         if std::mem::replace(revision, snapshot.revision) != snapshot.revision {
@@ -130,9 +129,7 @@ impl RateNote {
 
     /// Seconds until the window ends.
     pub(in crate::proxy) fn retry_after(&self, now: SystemTime) -> u32 {
-        let left = (UNIX_EPOCH + self.reading.reset)
-            .duration_since(now)
-            .unwrap_or_default();
+        let left = self.reading.reset.saturating_sub(since_1970(now));
         u32::try_from(left.as_secs())
             .unwrap_or(u32::MAX)
             .saturating_add(1)
