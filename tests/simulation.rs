@@ -33,6 +33,8 @@
 
 #[path = "simulation/administrators.rs"]
 mod administrators;
+#[path = "simulation/attempts.rs"]
+mod attempts;
 #[path = "simulation/audit.rs"]
 mod audit;
 #[path = "simulation/blueprint.rs"]
@@ -77,6 +79,8 @@ mod requests;
 mod rescue;
 #[path = "simulation/room.rs"]
 mod room;
+#[path = "simulation/selections.rs"]
+mod selections;
 #[path = "simulation/site.rs"]
 mod site;
 #[path = "simulation/succession.rs"]

@@ -1,31 +1,22 @@
 //! Clients: requests arrive, are tried, fail and are tried elsewhere.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use geofront::admission::{Client, ConcurrencyKeys};
-use geofront::balance::{LearnedCap, Lease};
 use geofront::cluster::{
-    About, Cause, Event, MainPreference, NoUpstream, Outcome, Selection, SelectionRequest,
-    Snapshot, Tried, Upstream, UpstreamId,
+    About, MainPreference, NoUpstream, Selection, SelectionRequest, Snapshot, Tried, UpstreamId,
 };
-use geofront::config::{MaxInFlight, PerUser, Priority};
+use geofront::config::{PerUser, Priority};
 use geofront::ogc::{self, RequestClass, RequestHead};
 
 use crate::chance::Chance;
-use crate::ledger::{Entry, Key};
-use crate::oracle::{Belongs, Oracle, Tier, costs_at_most};
-use crate::places::Kind;
+use crate::ledger::Key;
 use crate::world::{Todo, World};
 
-/// The most tries of a request.
-const MOST_TRIES: usize = 4;
 /// Few enough that one user's requests meet in the queue.
 const USERS: u64 = 5;
 /// All at once.
 const LONGEST_RUSH: u64 = 24;
-/// A learned cap, whatever it was learned from.
-const LEARNED: (u64, u64) = (4, 12);
 
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -74,26 +65,15 @@ pub(crate) struct Held {
     pub(crate) of_maps: Option<u32>,
 }
 
-#[derive(Debug)]
-pub(crate) struct Attempt {
-    pub(crate) request: Request,
-    pub(crate) key: Key,
-    upstream: Arc<Upstream>,
-    /// Until the upstream is done.
-    lease: Option<Lease>,
-    teaches_cap: bool,
-    kind: Kind,
-    sent: Instant,
-    outcome: Option<Outcome>,
-    /// Were the answer to come, it would be the right one.
-    is_right: bool,
-    /// Which geofront has it.
-    pub(crate) life: u32,
-}
-
 impl Request {
     pub(crate) fn tried(&self) -> &Tried {
         &self.tried
+    }
+
+    /// An attempt at this upstream begins.
+    pub(crate) fn begins_at(&mut self, upstream: UpstreamId, key: Key) {
+        self.tried.add(upstream);
+        self.keys.push(key);
     }
 
     pub(crate) fn is_retry(&self) -> bool {
@@ -129,13 +109,6 @@ impl Request {
             about: About::Anything,
         };
         request.select(snapshot, may_join, now)
-    }
-}
-
-impl Attempt {
-    /// It has its lease.
-    pub(crate) fn is_with_upstream(&self) -> bool {
-        self.lease.is_some()
     }
 }
 
@@ -244,257 +217,6 @@ impl World {
         }
     }
 
-    /// Whether what was selected is right, and what of interest it shows. `oracle`: from before.
-    pub(crate) fn judge(
-        &self,
-        oracle: &Oracle<'_>,
-        request: &Request,
-        may_join: bool,
-        selected: &Result<Selection, NoUpstream>,
-    ) -> Vec<&'static str> {
-        let belongs = oracle.belongs(request);
-        let metatile = request
-            .metatile
-            .filter(|_| self.config.classes[request.class].affinity.is_some());
-        let companions = match metatile.filter(|_| may_join) {
-            Some(metatile) => {
-                oracle.full_companions(request, |key| self.has_companions(key, metatile))
-            }
-            None => Vec::new(),
-        };
-        let selection = match selected {
-            Ok(selection) => selection,
-            Err(why) => {
-                assert_eq!(belongs, Belongs::Nowhere(*why), "no false refusal");
-                return vec![match why {
-                    NoUpstream::NoneEligible => "refused: none eligible",
-                    NoUpstream::AllTried => "refused: all tried",
-                    NoUpstream::Full => "every upstream full",
-                    NoUpstream::NoVerdict => "no verdict yet",
-                }];
-            }
-        };
-        let key = (
-            selection.upstream.name.to_string(),
-            selection
-                .upstream
-                .address
-                .known()
-                .expect("simulated upstreams have addresses"),
-        );
-        self.judge_cap(&key, request, selection);
-        if companions.contains(&key) {
-            return vec!["a tile with its companions above the cap"];
-        }
-        let mut happened = judge_place(
-            oracle,
-            request,
-            &belongs,
-            (&key, selection),
-            metatile.is_some(),
-        );
-        if let (
-            Belongs::Any {
-                keys,
-                tier: Tier::Fresh | Tier::Stale | Tier::Mixed,
-            },
-            Some(metatile),
-        ) = (&belongs, metatile)
-        {
-            happened.extend(self.judge_tile(oracle, metatile, &key, (keys, &companions)));
-        }
-        happened
-    }
-
-    /// Checks which attempts are samples for a learned limit: all but heavy ones and administration
-    /// where the limit is learned.
-    fn judge_cap(&self, key: &Key, request: &Request, selection: &Selection) {
-        let (kind, configured) = (
-            Kind::of(request.class, &self.config),
-            self.config.upstreams.iter(),
-        );
-        let is_auto = configured
-            .filter(|upstream| upstream.max_in_flight == MaxInFlight::Auto)
-            .any(|u| u.name.as_str() == key.0);
-        assert_eq!(
-            selection.teaches_cap,
-            is_auto && matches!(kind, Kind::Quick | Kind::Ordinary),
-            "{key:?}: {kind:?}"
-        );
-        assert_eq!(
-            selection.lease.is_heavy(),
-            kind == Kind::Heavy,
-            "{key:?}: {kind:?}"
-        );
-    }
-
-    pub(crate) fn begin_attempt(&mut self, request: Request, selection: Selection) {
-        self.begin(request, selection, true);
-    }
-
-    /// Its client left at the moment that it was served.
-    pub(crate) fn begin_attempt_after_client_left(
-        &mut self,
-        request: Request,
-        selection: Selection,
-    ) {
-        self.begin(request, selection, false);
-    }
-
-    fn begin(&mut self, mut request: Request, selection: Selection, has_client: bool) {
-        let key = (
-            selection.upstream.name.to_string(),
-            selection
-                .upstream
-                .address
-                .known()
-                .expect("simulated upstreams have addresses"),
-        );
-        self.audit_lease(&key, selection.upstream.is_main());
-        let kind = Kind::of(request.class, &self.config);
-        let entry = self
-            .ledger
-            .get_mut(&key)
-            .expect("a retired upstream serves no request");
-        entry.meet(&selection.upstream);
-        assert!(
-            entry.measured.has_answered(),
-            "{key:?} gets nothing before something answered there"
-        );
-        entry.at_work.begin(kind);
-        entry.trials += u32::from(selection.lease.is_trial());
-        assert!(entry.trials <= 1, "{key:?}: one trial at a time");
-        assert!(!request.keys.contains(&key), "another try is elsewhere");
-        self.room.enter(&request);
-        request.tried.add(selection.upstream.id);
-        request.keys.push(key.clone());
-        let condition = self.machine(key.1).shows();
-        let (after, outcome) = condition.attempt(&mut self.chance);
-        let is_broken = request
-            .layer
-            .is_some_and(|layer| self.faults.fails_everywhere(layer));
-        let outcome = match outcome {
-            Some(Outcome::Success) if is_broken => Some(Outcome::Failure(Cause::Status(500))),
-            as_it_is => as_it_is,
-        };
-        let (after, outcome) = match self.faults.of_ours() {
-            Some(cause) => (Duration::from_millis(1), Some(Outcome::Failure(cause))),
-            None => (after, outcome),
-        };
-        let (after, outcome) = if has_client {
-            (after, outcome)
-        } else {
-            (Duration::ZERO, None)
-        };
-        let is_right = self.machine(key.1).geoserver.is_whole();
-        let number = self.plan(after, Todo::EndAttempt);
-        self.attempts.insert(
-            number,
-            Attempt {
-                request,
-                key,
-                upstream: selection.upstream,
-                lease: Some(selection.lease),
-                teaches_cap: selection.teaches_cap,
-                kind,
-                sent: self.now,
-                outcome,
-                is_right,
-                life: self.life,
-            },
-        );
-    }
-
-    pub(crate) fn end_attempt(&mut self, number: u64) {
-        // Those of a geofront that is gone may have gone with it.
-        let Some(mut attempt) = self.attempts.remove(&number) else {
-            return;
-        };
-        if let Some(outcome) = attempt
-            .outcome
-            .clone()
-            .filter(|_| attempt.life == self.life)
-        {
-            self.observe(attempt.upstream.id, attempt.sent, outcome);
-        }
-        self.end_lease(&mut attempt);
-        self.answer_bell();
-        let Attempt {
-            request,
-            key,
-            teaches_cap,
-            outcome,
-            is_right,
-            life,
-            ..
-        } = attempt;
-        let is_ours = life == self.life;
-        let is_local = matches!(outcome, Some(Outcome::Failure(Cause::Local(_))));
-        let has_failed = matches!(outcome, Some(Outcome::Failure(_))) && !is_local;
-        let is_answered = outcome == Some(Outcome::Success);
-        if is_ours {
-            self.give_back(&request);
-        }
-        if teaches_cap && is_answered && is_ours && self.chance.percent(20) {
-            self.learn_cap(&key);
-        }
-        if is_answered && request.class == RequestClass::Map && self.ledger.contains_key(&key) {
-            self.find_stale(&key);
-        }
-        if has_failed && is_ours && request.keys.len() < MOST_TRIES {
-            self.tally.count("a retry");
-            self.seek(request);
-        } else if is_ours && (has_failed || is_answered) {
-            self.concluded(&request, is_answered && is_right);
-        }
-    }
-
-    /// Its upstream is done, if it was not before.
-    fn end_lease(&mut self, attempt: &mut Attempt) {
-        let Some(lease) = attempt.lease.take() else {
-            return;
-        };
-        let (upstream, is_ours) = (&attempt.upstream, attempt.life == self.life);
-        let is_tracked = |entry: &&mut Entry| {
-            is_ours
-                && entry
-                    .upstream
-                    .as_ref()
-                    .is_some_and(|known| known.id == upstream.id)
-        };
-        match self.ledger.get_mut(&attempt.key).filter(is_tracked) {
-            Some(entry) => {
-                entry.at_work.end(attempt.kind);
-                entry.trials -= u32::from(lease.is_trial());
-            }
-            None => {
-                self.retired
-                    .get_mut(&(attempt.life, upstream.id))
-                    .expect("an upstream that is not tracked has retired")
-                    .1 -= 1
-            }
-        }
-        self.room.end_lease(&upstream.load, || drop(lease));
-    }
-
-    /// Some upstream is done with some attempt. False if there is none.
-    pub(crate) fn release_any(&mut self) -> bool {
-        let numbers: Vec<u64> = self
-            .attempts
-            .iter()
-            .filter(|(_, attempt)| attempt.is_with_upstream())
-            .map(|(number, _)| *number)
-            .collect();
-        if numbers.is_empty() {
-            return false;
-        }
-        let number = *self.chance.one_of(&numbers);
-        let mut attempt = self.attempts.remove(&number).expect("it was found");
-        self.end_lease(&mut attempt);
-        self.attempts.insert(number, attempt);
-        true
-    }
-
     /// It is answered, or refused.
     pub(crate) fn concluded(&mut self, request: &Request, is_right: bool) {
         if self.faults.of_ours().is_some() {
@@ -507,146 +229,5 @@ impl World {
         }) {
             self.naive.concluded(chance, is_right);
         }
-    }
-
-    /// Another cap turns out to be better.
-    fn learn_cap(&mut self, key: &Key) {
-        let learned = LearnedCap {
-            cap: self.chance.between(LEARNED.0, LEARNED.1) as u32,
-            has_extra: self.chance.percent(50),
-            heavy: self.chance.below(12) as u32,
-        };
-        // An upstream that retired meanwhile learns nothing.
-        let Some(entry) = self.ledger.get_mut(key) else {
-            return;
-        };
-        let nothing_yet = LearnedCap {
-            cap: MaxInFlight::AUTO_START,
-            has_extra: true,
-            heavy: 0,
-        };
-        let before = entry.learned.replace(learned).unwrap_or(nothing_yet);
-        entry
-            .upstream
-            .as_ref()
-            .expect("an upstream that answered was met")
-            .load
-            .set_learned_cap(learned);
-        if learned.cap > before.cap
-            || learned.heavy > before.heavy
-            || (learned.has_extra && !before.has_extra)
-        {
-            self.tally.count("a higher cap was learned");
-            self.place_came_free();
-        }
-    }
-
-    /// As `Control` does: a success is reported only where it would change something.
-    fn observe(&mut self, upstream: UpstreamId, sent: Instant, outcome: Outcome) {
-        let (pool, set_aside) = self.oracle().pool();
-        if matches!(outcome, Outcome::Failure(_)) && set_aside > 0 && (set_aside + 1) * 2 > pool {
-            self.tally.count("the ceiling reached");
-        }
-        let in_doubt = |entry: &Entry| {
-            entry
-                .upstream
-                .as_ref()
-                .is_some_and(|u| u.id == upstream && u.load.is_in_doubt())
-        };
-        let is_news = outcome != Outcome::Success || self.ledger.values().any(in_doubt);
-        if is_news && outcome == Outcome::Success {
-            self.lose_probes();
-            let entry = self
-                .ledger
-                .values_mut()
-                .find(|entry| entry.upstream.as_ref().is_some_and(|u| u.id == upstream));
-            entry
-                .into_iter()
-                .for_each(|entry| entry.succeeded = Some(self.now));
-        }
-        if is_news {
-            self.handle(Event::Observed {
-                upstream,
-                sent,
-                outcome,
-                subject: None,
-            });
-        }
-    }
-}
-
-/// Whether the selection is where the request belongs, and what of interest that shows.
-fn judge_place(
-    oracle: &Oracle<'_>,
-    request: &Request,
-    belongs: &Belongs,
-    (key, selection): (&Key, &Selection),
-    has_affinity: bool,
-) -> Vec<&'static str> {
-    let is_capabilities = request.class == RequestClass::Capabilities;
-    let is_trial = matches!(belongs, Belongs::Trial(_));
-    assert_eq!(
-        selection.lease.is_trial(),
-        is_trial,
-        "{belongs:?}: a trial is marked as one"
-    );
-    match belongs {
-        Belongs::There(place) => {
-            assert_eq!(key, place, "a class of one place goes there");
-            vec![if request.from_main {
-                "the author of a change sees it"
-            } else {
-                "a main-only request was selected for"
-            }]
-        }
-        Belongs::Trial(keys) => {
-            assert!(keys.contains(key), "{key:?} is not on trial: {belongs:?}");
-            vec![if request.is_retry() {
-                "a trial by a retry"
-            } else {
-                "a trial"
-            }]
-        }
-        Belongs::Any { keys, tier } => {
-            assert!(keys.contains(key), "{key:?} must not serve: {belongs:?}");
-            let (chosen, others) = (oracle.of(key), keys.iter().map(|key| oracle.of(key)));
-            if !has_affinity {
-                others.for_each(|other| {
-                    assert!(
-                        costs_at_most(chosen, other),
-                        "{chosen:?} costs more than {other:?}"
-                    )
-                });
-            }
-            let ramps_up = keys
-                .iter()
-                .any(|key| oracle.of(key).effective_weight != oracle.of(key).weight);
-            let all = [
-                (true, "a request was selected for"),
-                (*tier == Tier::Backup, "the backup served"),
-                (*tier == Tier::Main, "capabilities from the main"),
-                (
-                    *tier == Tier::Stale && is_capabilities,
-                    "capabilities from stale ones",
-                ),
-                (
-                    matches!(tier, Tier::Stale | Tier::Mixed) && !is_capabilities,
-                    "stale ones served",
-                ),
-                (
-                    *tier == Tier::Fresh && oracle.upstreams().any(|s| !s.catalog.is_fresh),
-                    "a fresh one served while others were stale",
-                ),
-                (keys.len() > 1, "a choice between several"),
-                (
-                    keys.len() > 1 && ramps_up,
-                    "a choice while an upstream ramps up",
-                ),
-            ];
-            all.into_iter()
-                .filter_map(|(happened, what)| happened.then_some(what))
-                .collect()
-        }
-        Belongs::Nowhere(why) => panic!("{key:?} must not serve: {why:?}"),
     }
 }

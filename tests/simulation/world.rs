@@ -13,6 +13,7 @@ use geofront::cluster::{
 use geofront::config::Config;
 
 use crate::administrators::PlannedHint;
+use crate::attempts::Attempt;
 use crate::audit::{Audit, Upkeep};
 use crate::blueprint::Blueprint;
 use crate::catalogs::{Call, Query};
@@ -24,7 +25,7 @@ use crate::ledger::{Entry, Key, Tally};
 use crate::machine::{Condition, Machine};
 use crate::naive::{Bill, Naive};
 use crate::oracle::Oracle;
-use crate::requests::{Attempt, Request};
+use crate::requests::Request;
 use crate::room::Room;
 
 /// How long everything that can go wrong does.
