@@ -1,10 +1,14 @@
 //! The admin endpoint over real connections, from a plain client and from the command line.
 
+#[path = "admin/access.rs"]
+mod access;
 #[path = "admin/api.rs"]
 mod api;
 #[path = "admin/commands.rs"]
 mod commands;
 #[path = "admin/load.rs"]
 mod load;
+#[path = "admin/page.rs"]
+mod page;
 #[path = "admin/support.rs"]
 mod support;
