@@ -142,7 +142,7 @@ fn an_input_is_the_request_it_was_made_of() {
 
 /// An oracle that sees no write anywhere would find every classifier right.
 #[test]
-fn the_oracle_sees_what_acts() {
+fn the_oracle_sees_the_parameters_that_act() {
     let acts = |case: &table::Case| {
         matches!(
             case.expected[0].as_str(),

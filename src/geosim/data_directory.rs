@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn removing_a_workspace_removes_what_is_in_it() {
+    fn removing_a_workspace_removes_its_contents() {
         let mut contents = default_contents();
         contents.apply(&Edit::RemoveWorkspace("nature".into()));
         assert!(

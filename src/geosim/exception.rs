@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_given_to_those_who_ask_for_it() {
+    fn exceptions_are_json_where_the_request_names_json() {
         let asked = Kvp::new(b"EXCEPTIONS=application/json", b"");
         let answer = ServiceException::internal("x").answer(Dialect::Wms130, &asked);
         assert_eq!(

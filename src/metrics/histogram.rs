@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_of_an_interval_hold_only_what_was_added_in_it() {
+    fn buckets_of_an_interval_hold_only_samples_of_that_interval() {
         let (earlier, later) = (buckets_of([1, 40]), buckets_of([1, 40, 40, 7000]));
         assert_eq!(later.since(&earlier), buckets_of([40, 7000]));
         assert_eq!(earlier.plus(&buckets_of([40, 7000])), later);

@@ -103,7 +103,7 @@ fn a_load_balancer_may_speak_for_itself() {
 }
 
 #[test]
-fn what_is_not_exactly_a_header_is_malformed() {
+fn anything_but_an_exact_header_is_malformed() {
     let lines: &[&[u8]] = &[
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
         b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n",

@@ -69,7 +69,7 @@ async fn a_server_that_was_tricked_into_a_request_changes_nothing() {
 }
 
 #[tokio::test]
-async fn with_a_token_configured_nothing_is_told_without_it() {
+async fn with_a_token_configured_nothing_is_revealed_without_it() {
     let admin = Admin::start("admin_token_env = 'TOKEN'\n").await;
     for path in [
         "/api/status",

@@ -184,7 +184,7 @@ async fn a_config_reload_answers_how_it_ended_and_status_remembers() {
 }
 
 #[tokio::test]
-async fn status_tells_of_the_catalog_before_and_after_a_change() {
+async fn the_status_shows_the_catalog_before_and_after_a_change() {
     let admin = Admin::start(CREDENTIALS).await;
     admin.drive(|_| Ok(()));
     let unchanged = json!({
@@ -345,7 +345,7 @@ async fn status_shows_the_operator_and_time_of_a_mode() {
 }
 
 #[tokio::test]
-async fn events_tell_the_past_and_then_each_transition() {
+async fn events_begin_with_the_past_and_continue_with_each_transition() {
     let admin = Admin::start("").await;
     admin.pass_probes();
     let mut events = admin.listen(None).await;

@@ -59,7 +59,7 @@ async fn status_shows_every_upstream_and_exits_by_how_they_are() {
 }
 
 #[tokio::test]
-async fn drain_says_what_is_still_in_flight_and_ready_brings_it_back() {
+async fn drain_prints_the_requests_in_flight_and_ready_ends_it() {
     let admin = cluster().await;
     let _lease = admin.hold("a");
     let (code, out, _) = geofront(&admin, &["drain", "a"]).await;
@@ -126,7 +126,7 @@ async fn a_name_that_is_not_configured_is_answered_with_those_that_are() {
 }
 
 #[tokio::test]
-async fn reload_prints_what_changed_or_why_not() {
+async fn reload_prints_the_changes_or_the_reason_against_them() {
     let admin = cluster().await;
     admin.world.append("fall = 4\n");
     let (code, out, _) = geofront(&admin, &["reload"]).await;

@@ -60,7 +60,7 @@ async fn slow_and_failed_requests_are_found_by_their_number_and_by_their_id() {
 }
 
 #[tokio::test]
-async fn a_history_that_is_not_kept_is_refused_with_what_is() {
+async fn a_history_of_another_length_is_refused_with_the_lengths_that_are_kept() {
     let admin = Admin::start("").await;
     for query in ["minutes=6", "minutes=x", "after=-1", "seconds=5"] {
         let refused = admin.get(&format!("/api/history?{query}")).await;

@@ -57,7 +57,7 @@ fn half_the_speed_is_twice_the_time() {
 }
 
 #[test]
-fn a_change_of_speed_holds_for_what_has_begun() {
+fn a_change_of_speed_applies_to_running_requests() {
     for model in [Model::Slots, Model::Shared] {
         let mut renderers = Renderers::new(model, 4, 1.0);
         renderers.take(0, &job(100), 0.0);

@@ -71,7 +71,7 @@ fn without_classes_a_tile_waits_for_the_map_before_it_and_with_them_it_goes_firs
 }
 
 #[test]
-fn heavy_ones_beyond_their_share_wait_and_hold_nobody_up() {
+fn heavy_requests_beyond_their_share_wait_and_delay_no_other() {
     let rules = Rules {
         caps: Some([2, 2, 1]),
         ..Rules::capped(2, true)

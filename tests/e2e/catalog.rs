@@ -120,7 +120,7 @@ async fn a_published_layer_reaches_every_replica_without_one_wrong_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_reloads_do_to_the_numbers_starts_no_endless_loop() {
+async fn update_sequences_that_reloads_change_start_no_endless_loop() {
     for flavour in FLAVOURS {
         let directory = tempfile::tempdir().unwrap();
         let plan = plan(2, flavour).with_data_on(directory.path());
@@ -209,7 +209,7 @@ async fn fifty_writes_cause_at_most_two_rolls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn somebodys_own_reload_goes_to_the_main_and_rolls_the_replicas() {
+async fn a_reload_ordered_by_a_client_goes_to_the_main_and_rolls_the_replicas() {
     let rig = plan(2, Flavour::GeOrchestra).start().await;
     assert_eq!(rig.request(&rest("POST", "/reload", "")).await.status, 200);
     rig.until_epoch(1).await;

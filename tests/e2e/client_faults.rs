@@ -86,7 +86,7 @@ async fn a_complete_request_that_is_not_answered_in_time_still_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_with_more_fields_than_we_read_is_refused_as_that_and_counts_against_nobody() {
+async fn an_answer_with_too_many_fields_is_refused_as_that_and_counts_against_no_upstream() {
     let rig = Plan::replicas(2).start().await;
     let all = || rig.replicas.iter().chain([&rig.main]);
     all().for_each(|upstream| upstream.suffers(Fault::Fields(300).only(RequestClass::Feature)));

@@ -203,7 +203,7 @@ async fn users_never_share() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_client_accepts_and_has_tells_requests_apart() {
+async fn requests_with_different_accept_and_conditional_fields_are_not_shared() {
     let rig = plan(2).start().await;
     let kinds: [&[(&str, &str)]; 4] = [
         &[("Accept-Encoding", "gzip")],
@@ -229,7 +229,7 @@ async fn what_a_client_accepts_and_has_tells_requests_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_of_different_addresses_share_only_where_nobody_looks_at_them() {
+async fn clients_of_different_addresses_share_only_if_any_address_is_configured() {
     for (any_address, expected) in [(false, 3), (true, 1)] {
         let coalesce = if any_address {
             "[classes.map]\ncoalesce = \"any-address\""
@@ -282,7 +282,7 @@ async fn a_leader_that_fails_does_not_fail_its_followers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn followers_get_what_the_leader_gets_after_a_retry() {
+async fn followers_get_the_leaders_answer_after_a_retry() {
     let rig = plan(2).health("ejection_failures = 0").start().await;
     rig.replicas
         .iter()
@@ -302,7 +302,7 @@ async fn a_leader_that_leaves_does_not_hurt_its_followers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_that_leaves_hurts_nobody_and_is_gone_at_once() {
+async fn a_follower_that_leaves_harms_no_other_and_is_gone_at_once() {
     let rig = plan(1).start().await;
     let (leading, mut following) = lead_and_follow(&rig, &get(&map()), vec![get(&map()); 5]).await;
     following.truncate(2);
@@ -318,7 +318,7 @@ async fn a_follower_that_leaves_hurts_nobody_and_is_gone_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_that_are_too_large_to_keep_are_everybodys_own() {
+async fn answers_that_are_too_large_to_keep_are_not_shared() {
     let rig = plan(1)
         .without("probe_layer")
         .behaving(images_of(5 << 20))
@@ -348,7 +348,7 @@ async fn large_answers_within_the_bound_reach_all_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_that_takes_nothing_holds_up_nobody() {
+async fn a_follower_that_reads_nothing_delays_no_other() {
     let rig = plan(1)
         .without("probe_layer")
         .behaving(images_of(3 << 20))
@@ -364,7 +364,7 @@ async fn a_follower_that_takes_nothing_holds_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn old_clients_and_those_who_want_the_head_only_are_served_in_their_way() {
+async fn http_1_0_clients_and_head_requests_are_served_in_their_way() {
     let rig = plan(1).start().await;
     let old = format!(
         "GET {} HTTP/1.0\r\nHost: maps.example.org\r\n\r\n",

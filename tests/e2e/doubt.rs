@@ -116,7 +116,8 @@ async fn a_typing_error_in_the_probe_layer_does_not_keep_a_cluster_from_starting
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_changed_password_all_stays_reachable_and_status_names_who_refuses() {
+async fn after_a_changed_password_all_stays_reachable_and_the_status_names_the_refusing_upstreams()
+{
     let credentials = "[geoserver]\nheaders = { sec-username = \"geofront\", sec-roles = \"ROLE_ADMINISTRATOR\" }\n";
     let rig = Plan::replicas(2)
         .health("authenticate = true")

@@ -126,7 +126,7 @@ async fn fields_of_the_upstreams_connection_end_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_cannot_take_away_what_a_trusted_peer_vouches_for() {
+async fn a_client_cannot_remove_fields_that_a_trusted_peer_vouches_for() {
     let rig = Plan::replicas(1)
         .top("trusted_proxies = [\"127.0.0.1/32\"]")
         .start()
@@ -173,7 +173,7 @@ async fn an_http_1_0_client_gets_no_interim_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_websocket_passes_from_everybody() {
+async fn a_websocket_passes_from_every_client() {
     let rig = Plan::replicas(1).start().await;
     let raw = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello";
     all(&rig).for_each(|upstream| upstream.suffers(Fault::Raw(raw).under("/geoserver/ws")));

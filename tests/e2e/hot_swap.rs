@@ -53,7 +53,7 @@ async fn a_bad_file_keeps_the_old_configuration_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_needs_a_restart_is_refused_by_name() {
+async fn a_change_that_needs_a_restart_is_refused_by_name() {
     let rig = Plan::replicas(1).start().await;
     rig.write_config(
         &rig.config()

@@ -96,7 +96,7 @@ async fn a_request_has_one_host_and_a_valid_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_could_smuggle_a_request_is_refused() {
+async fn a_head_that_could_smuggle_a_request_is_refused() {
     const POST: &str = "POST /geoserver/wfs HTTP/1.1\r\nHost: a\r\nContent-Type: text/xml\r\n";
     let cases = [
         ("Content-Length: 4\r\nContent-Length: 4\r\n\r\nabcd", 400),
@@ -156,7 +156,7 @@ async fn a_malformed_chunk_behind_a_good_beginning_ends_the_request_and_blames_n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_browsers_and_map_clients_send_raw_passes_byte_for_byte() {
+async fn characters_that_browsers_and_map_clients_send_raw_pass_byte_for_byte() {
     let rig = Plan::replicas(1).start().await;
     let targets: [&[u8]; 5] = [
         b"/geoserver/wms?service=WMS&request=GetMap&cql_filter=a|b{c}[f]^\\",
@@ -199,7 +199,7 @@ async fn a_whole_url_reaches_the_upstream_as_path_and_host() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_request_of_a_connection_is_judged_and_what_was_good_before_is_answered() {
+async fn every_request_of_a_connection_is_judged_and_the_good_ones_before_are_answered() {
     let rig = Plan::replicas(1).start().await;
     let mut client = rig.client().await;
     client

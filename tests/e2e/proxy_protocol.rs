@@ -120,7 +120,7 @@ async fn a_connection_without_the_header_or_from_elsewhere_is_closed_and_counted
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_stated_address_decides_who_is_trusted() {
+async fn the_stated_address_decides_whether_a_client_is_trusted() {
     let rig = Plan::replicas(1)
         .top("trusted_proxies = [\"127.0.0.1/32\"]")
         .with(&balanced("127.0.0.1"))

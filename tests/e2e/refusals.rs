@@ -10,7 +10,7 @@ use geofront::ogc::RequestClass;
 use super::requests::{FEATURES, MAP, MAP_130, TRANSACTION, WFS, XML};
 use super::rig::{Plan, Rig};
 
-async fn nobody_up() -> Rig {
+async fn none_up() -> Rig {
     let rig = Plan::replicas(2).start().await;
     rig.main.kill();
     rig.replicas
@@ -57,8 +57,8 @@ async fn the_main_serves_reads_when_no_replica_can() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_nobody_up_a_map_is_refused_at_once_as_a_service_exception_with_retry_after() {
-    let rig = nobody_up().await;
+async fn with_no_upstream_up_a_map_is_refused_at_once_as_a_service_exception_with_retry_after() {
+    let rig = none_up().await;
     let asked = Instant::now();
     let answer = rig.get(MAP).await;
     assert!(asked.elapsed() < Duration::from_secs(2));
@@ -84,8 +84,8 @@ async fn with_nobody_up_a_map_is_refused_at_once_as_a_service_exception_with_ret
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refusal_tells_nothing_about_what_is_behind_us() {
-    let rig = nobody_up().await;
+async fn a_refusal_reveals_nothing_about_the_upstreams() {
+    let rig = none_up().await;
     let answer = rig.get(MAP).await;
     let whole = format!("{:?} {}", answer.headers, answer.text());
     for secret in ["127.0.0.1", "slave1", "pingora", "Pingora"] {

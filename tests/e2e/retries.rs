@@ -184,7 +184,7 @@ async fn keep_alive_connections_that_tomcat_closes_cost_no_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_leaves_gives_its_place_back_and_counts_against_nobody() {
+async fn a_client_that_leaves_releases_its_slot_and_counts_against_no_upstream() {
     let rig = Plan::replicas(1).start().await;
     rig.replicas[0].suffers(Fault::Hang.only(RequestClass::Map));
     for _ in 0..10 {

@@ -36,7 +36,7 @@ async fn passed(rig: &Rig) -> Arc<Request> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_geoserver_trusts_does_not_pass_from_a_peer_that_is_not_listed() {
+async fn fields_that_geoserver_trusts_do_not_pass_from_an_unlisted_peer() {
     let rig = Plan::replicas(1).start().await;
     let request = passed(&rig).await;
     for (name, value) in CLAIMS {

@@ -110,7 +110,7 @@ fn administration_takes_no_slot() {
 }
 
 #[test]
-fn shared_cores_slow_everybody_down_and_keep_nobody_out() {
+fn shared_cores_slow_every_request_down_and_refuse_none() {
     let instance = with(Capacity::Shared { cores: 1.0 });
     beside_endless_maps(&instance, 4, || {
         let asked = Instant::now();

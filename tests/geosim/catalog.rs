@@ -113,7 +113,7 @@ fn a_reloading_instance_answers_wrongly_and_at_once() {
 }
 
 #[test]
-fn what_is_published_on_one_instance_is_unknown_to_others_until_they_reload() {
+fn a_layer_published_on_one_instance_is_unknown_to_others_until_they_reload() {
     let cluster = Cluster::start(2);
     cluster.main().publish("geor:brand_new");
     let map = GET_MAP.replace("public_layer", "brand_new");
@@ -186,7 +186,7 @@ fn by_rest_every_step_of_publishing_moves_the_number() {
 }
 
 #[test]
-fn what_is_not_in_the_catalog_does_not_move_the_number_and_settings_do() {
+fn changes_outside_the_catalog_do_not_move_the_update_sequence_and_settings_do() {
     let main = start();
     for (method, target) in [
         ("PUT", "logging"),

@@ -50,7 +50,7 @@ fn the_service_in_the_query_beats_the_address() {
 }
 
 #[test]
-fn the_address_names_the_service_when_nobody_else_does() {
+fn the_address_names_the_service_if_no_parameter_does() {
     let main = start();
     assert!(get(&main, &GET_MAP.replace("SERVICE=WMS&", "")).is_png());
     assert!(get(&main, "/geoserver/wms/reflect?layers=geor:roads").is_png());

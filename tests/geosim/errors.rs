@@ -116,7 +116,7 @@ fn wms_1_1_1_names_the_document_type_and_the_code_of_its_exceptions() {
 }
 
 #[test]
-fn exceptions_come_as_json_to_those_who_ask_with_the_same_status() {
+fn exceptions_as_json_have_the_same_status_as_others() {
     let main = start();
     for (target, status) in [
         (UNKNOWN_LAYER[1].0, 200),
@@ -155,7 +155,7 @@ fn an_exception_in_an_image_cannot_be_told_from_a_map() {
 }
 
 #[test]
-fn exceptions_and_features_are_compressed_for_those_who_accept_it_and_maps_are_not() {
+fn exceptions_and_features_are_compressed_if_accepted_and_maps_are_not() {
     let main = start();
     let accepting = |target: &str| get_with(&main, target, &[("Accept-Encoding", "gzip")]);
     assert!(
@@ -243,7 +243,7 @@ fn where_no_handler_is_the_container_says_404() {
 }
 
 #[test]
-fn rest_says_what_is_missing_as_text_with_404() {
+fn rest_names_the_missing_resource_as_text_with_404() {
     let main = start();
     for target in [
         "/geoserver/rest/workspaces/nowhere",

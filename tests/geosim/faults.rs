@@ -205,7 +205,7 @@ fn out_of_memory_is_said_with_the_status_of_each_service() {
 }
 
 #[test]
-fn exceptions_are_compressed_for_those_who_accept_it() {
+fn exceptions_are_compressed_if_the_client_accepts_it() {
     let replica = replica();
     replica.suffers(Fault::Exception("Stale file handle"));
     let reply = get_with(&replica, GET_MAP, &[("Accept-Encoding", "deflate, gzip")]);
@@ -251,7 +251,7 @@ fn an_early_answer_comes_while_the_body_is_still_awaited() {
 }
 
 #[test]
-fn what_is_not_http_is_sent_as_such() {
+fn an_answer_that_is_not_http_is_sent_as_it_is() {
     let replica = replica();
     replica.suffers(Fault::Garbage);
     assert_eq!(

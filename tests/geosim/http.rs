@@ -135,7 +135,7 @@ fn a_long_body_is_kept_in_part_and_hashed_in_full() {
 }
 
 #[test]
-fn who_expects_to_continue_is_told_so() {
+fn a_client_that_expects_100_continue_receives_it() {
     let main = instant();
     let mut stream = connect(&main).unwrap();
     stream.write_all(b"POST /geoserver/wfs HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n").unwrap();
@@ -164,7 +164,7 @@ fn http_1_0_is_answered_without_chunks_and_closed() {
 }
 
 #[test]
-fn what_a_servlet_container_refuses_is_400() {
+fn a_request_that_a_servlet_container_refuses_gets_400() {
     let main = instant();
     for request in [
         "GET /geoserver/wms HTTP/1.1\r\n\r\n",

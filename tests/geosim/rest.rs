@@ -24,7 +24,7 @@ type Headers<'a> = &'a [(&'a str, &'a str)];
 
 /// 3.5: no secret and no address, only the header.
 #[test]
-fn users_read_administrators_write_and_nobody_else_does() {
+fn users_read_and_only_administrators_write() {
     let main = start();
     let administrator = [
         ("sec-username", "idatafeeder"),
@@ -201,7 +201,7 @@ fn a_catalog_reload_reloads_no_security_and_no_other_reload_the_catalog() {
 }
 
 #[test]
-fn the_file_of_settings_is_the_shared_one_not_what_is_in_memory() {
+fn the_file_of_settings_is_read_from_the_shared_directory_and_not_from_memory() {
     let cluster = Cluster::start(1);
     cluster.main().publish("geor:brand_new");
     let number = cluster.main().update_sequence().unwrap();

@@ -212,7 +212,7 @@ fn a_map_is_a_png_by_the_instance_that_was_asked() {
 }
 
 #[test]
-fn what_is_under_a_click_comes_in_the_format_asked_for() {
+fn feature_info_has_the_requested_format() {
     let main = start();
     let click = "/geoserver/wms?service=WMS&version=1.3.0&request=GetFeatureInfo&query_layers=geor:roads&layers=geor:roads";
     assert!(

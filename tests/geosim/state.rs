@@ -104,7 +104,7 @@ fn a_lock_ends_when_it_is_released_and_with_the_life_of_its_instance() {
 }
 
 #[test]
-fn what_a_transaction_inserts_is_in_the_database_of_all_instances() {
+fn features_inserted_by_a_transaction_are_in_the_database_of_all_instances() {
     let cluster = Cluster::start(1);
     let hits = "/geoserver/wfs?service=WFS&version=2.0.0&request=GetFeature&typeNames=geor:roads&resultType=hits";
     assert_eq!(

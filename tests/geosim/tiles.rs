@@ -185,7 +185,7 @@ fn a_tile_outside_the_grid_is_400_and_an_unknown_protocol_404() {
 }
 
 #[test]
-fn in_a_shared_store_what_one_instance_rendered_is_a_hit_on_all() {
+fn in_a_shared_store_a_tile_rendered_by_one_instance_is_a_hit_on_all() {
     let cluster = Cluster::start(1);
     assert_eq!(result(&get(cluster.main(), &tile(5, 0, 0))), "MISS");
     assert_eq!(result(&get(cluster.replica(1), &tile(5, 1, 1))), "HIT");
@@ -241,7 +241,7 @@ fn let_go(instance: &Instance, waiting: usize) {
 }
 
 #[test]
-fn who_wants_a_tile_that_is_being_rendered_waits_for_it() {
+fn a_request_for_a_tile_that_is_being_rendered_waits_for_it() {
     let main = start_with(reluctant());
     thread::scope(|scope| {
         let asked: Vec<_> = (0..4)

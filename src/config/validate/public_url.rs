@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_geoserver_could_misread_is_refused() {
+    fn a_url_that_geoserver_could_misread_is_refused() {
         for text in [
             "maps.example.org",
             "ftp://maps.example.org",

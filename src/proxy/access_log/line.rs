@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_differs_from_what_looks_like_it() {
+    fn an_absent_value_differs_from_a_value_that_looks_like_it() {
         for (user, shown) in [(b"".as_slice(), "user=\"\"\n"), (b"-", "user=\"-\"\n")] {
             assert!(line(&record(b"/", Some(user)), LogFormat::Logfmt).ends_with(shown));
         }

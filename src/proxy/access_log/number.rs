@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_outside_of_what_the_format_can_say_is_no_panic() {
+    fn a_time_outside_the_range_of_the_format_causes_no_panic() {
         let far = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) * 100);
         assert_eq!(text(|out| write_time(far, out)), "9999-12-31T23:59:59.000Z");
         let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);

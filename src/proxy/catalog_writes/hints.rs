@@ -109,7 +109,7 @@ fn of_parts(parts: &[&[u8]], catalog: &Catalog) -> Hint {
         [b"rest", b"resource", ..] => Hint::Certain,
         // An import into stores that exist moves no number.
         [b"rest", b"imports", _, ..] => Hint::Certain,
-        [b"rest", b"workspaces", _, below @ ..] if drops_what_is_cached(below) => Hint::Certain,
+        [b"rest", b"workspaces", _, below @ ..] if drops_cached_data(below) => Hint::Certain,
         // Tasks of one GeoServer's tile cache.
         [
             b"gwc",
@@ -126,7 +126,7 @@ fn of_parts(parts: &[&[u8]], catalog: &Catalog) -> Hint {
 /// True if a request below a workspace changes or discards the data that a store or a layer has
 /// read, but not the catalog: a reset, files uploaded into a store, a granule added to a mosaic or
 /// removed from it.
-fn drops_what_is_cached(below: &[&[u8]]) -> bool {
+fn drops_cached_data(below: &[&[u8]]) -> bool {
     let is_reset = |last: &[u8]| last == b"reset" || last.starts_with(b"reset.");
     let is_upload = |last: &[u8]| {
         let name = last.split(|b| *b == b'.').next().unwrap_or_default();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_web_interface_does_is_a_hint_and_its_pages_are_none() {
+    fn actions_in_the_web_interface_are_hints_and_its_pages_are_none() {
         assert_eq!(
             hint(
                 "POST",

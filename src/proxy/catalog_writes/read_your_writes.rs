@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_the_number_refuted_marks_nobody_while_others_changes_are_rolled_out() {
+    fn a_write_that_changed_nothing_marks_no_user_while_other_changes_are_rolled_out() {
         let (now, writers) = (Instant::now(), RecentWriters::default());
         writers.note([key(1)], noted(Hint::Ui, 9, now), tickets(4, 8, 5));
         assert!(
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn clicks_without_a_pause_that_change_nothing_mark_nobody_for_long() {
+    fn clicks_without_a_pause_that_change_nothing_mark_no_user_for_long() {
         let (start, writers) = (Instant::now(), RecentWriters::default());
         let marked = (1..=1000).filter(|click| {
             let now = start + Duration::from_millis(50) * *click;
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_awaits_for_ever() {
+    fn no_user_waits_for_a_change_for_ever() {
         let (now, writers) = (Instant::now(), RecentWriters::default());
         writers.note([key(1)], noted(Hint::Write, 5, now), tickets(4, 4, 0));
         assert!(!writers.is_pending([key(1)], tickets(0, 5, 5), now + LIMIT));

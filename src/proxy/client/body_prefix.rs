@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_client_sends_behind_a_long_form_is_not_taken_for_a_part_of_it() {
+    async fn bytes_behind_a_long_form_are_no_part_of_it() {
         let body = vec![b'x'; 100_000];
         let (mut session, mut client) = session(&body).await;
         client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_form_that_does_not_come_to_an_end_is_decided_by_what_has_come() {
+    async fn a_form_that_does_not_end_in_time_is_decided_by_the_part_that_arrived() {
         let (ours, mut client) = tokio::io::duplex(1000);
         let head = "POST /geoserver/wms HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n";
         client

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_states_none() {
+    fn a_text_that_is_no_address_states_none() {
         for written in [
             "unknown",
             "_hidden",

@@ -124,7 +124,7 @@ impl KeptAnswer {
                 return None;
             }
         }
-        remove_what_is_for_one_connection(&mut self.head);
+        remove_connection_fields(&mut self.head);
         if self.has_body {
             self.head.insert_header(CONTENT_LENGTH, self.length).ok()?;
         }
@@ -140,7 +140,7 @@ impl KeptAnswer {
 }
 
 /// RFC 9110 section 7.6.1.
-fn remove_what_is_for_one_connection(head: &mut ResponseHeader) {
+fn remove_connection_fields(head: &mut ResponseHeader) {
     let nominated = head
         .headers
         .get_all(CONNECTION)
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_varies_by_what_is_not_compared_is_not_shared() {
+    fn an_answer_that_varies_by_a_field_outside_the_key_is_not_shared() {
         let varying =
             |by| may_be_shared(&head(200, &[("Content-Length", "3"), ("Vary", by)]), false);
         assert!(varying("Accept-Encoding") && varying("Origin, Cookie"));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_of_what_was_not_sent_stays() {
+    fn the_length_of_an_answer_to_head_stays() {
         let kept = KeptAnswer::new(
             head(200, &[("Content-Length", "500")]),
             true,

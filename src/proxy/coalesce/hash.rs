@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_behind_the_last_whole_step_counts_and_so_does_the_length() {
+    fn the_bytes_after_the_last_whole_step_and_the_length_change_the_hash() {
         let keyed = Keyed::default();
         let texts = [
             &b""[..],

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_change_the_answer_tells_requests_apart() {
+    fn requests_that_differ_in_a_relevant_field_have_different_keys() {
         for (name, value) in [
             ("sec-username", "ada"),
             ("sec-roles", "ROLE_USER"),
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_change_the_answer_does_not() {
+    fn requests_that_differ_in_an_irrelevant_field_have_one_key() {
         for (name, value) in [
             ("User-Agent", "a browser"),
             ("X-Request-Id", "1"),
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stranger_claims_is_not_passed_on_and_so_tells_nothing() {
+    fn claims_of_an_untrusted_client_do_not_change_the_key() {
         for (name, value) in [
             ("sec-username", "ada"),
             ("X-Forwarded-For", "203.0.113.9"),
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_with_more_than_a_head_and_writes_are_shared_with_nobody() {
+    fn requests_with_a_body_and_writes_have_no_key() {
         for (name, value) in [
             ("Content-Length", "3"),
             ("Transfer-Encoding", "chunked"),

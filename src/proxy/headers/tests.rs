@@ -142,7 +142,7 @@ fn an_answers_own_fields_of_the_connection_end_here() {
 }
 
 #[test]
-fn a_websockets_handshake_passes_from_everybody() {
+fn a_websockets_handshake_passes_from_every_client() {
     let seen = seen_from(
         false,
         &[

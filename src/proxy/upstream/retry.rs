@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_not_spent_on_what_is_forbidden_anyway() {
+    fn a_forbidden_retry_spends_no_budget() {
         let spent = std::cell::Cell::new(false);
         decide(
             Retryable::Never,

@@ -54,7 +54,7 @@ async fn a_layer_that_a_replica_does_not_know_is_answered_by_the_main_and_the_re
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_somebody_reloads_behind_our_back_costs_no_wrong_map() {
+async fn a_foreign_reload_of_a_replica_costs_no_wrong_map() {
     let behaviour = Behaviour {
         reload_time: Duration::from_millis(500),
         ..Behaviour::default()
@@ -84,7 +84,7 @@ async fn a_replica_that_somebody_reloads_behind_our_back_costs_no_wrong_map() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_asks_for_what_nobody_has_gets_the_replicas_own_words() {
+async fn a_request_for_a_layer_that_no_upstream_has_gets_the_replicas_own_answer() {
     // There are no probes meanwhile, so every map request to the main is a second opinion.
     let rig = plan(2, Flavour::GeOrchestra)
         .health("interval = \"1h\"")

@@ -10,7 +10,7 @@ use crate::client::get;
 use crate::requests::MAP;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_publishes_sees_the_layer_at_once_and_until_it_is_everywhere() {
+async fn the_author_of_a_layer_sees_it_at_once_and_until_it_is_everywhere() {
     let rig = plan(2, Flavour::GeOrchestra)
         .catalog("settle = \"700ms\"")
         .start()
@@ -28,7 +28,7 @@ async fn who_publishes_sees_the_layer_at_once_and_until_it_is_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_administrator_behind_the_gateway_does_not_send_everybody_to_the_main() {
+async fn one_administrator_behind_the_gateway_does_not_send_other_users_to_the_main() {
     let rig = plan(2, Flavour::GeOrchestra)
         .top("trusted_proxies = [\"127.0.0.1\"]")
         .catalog("settle = \"2s\"")
@@ -113,7 +113,7 @@ async fn twenty_clicks_a_second_that_change_nothing_send_no_maps_to_the_main() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_just_published_does_not_wait_for_a_main_that_has_no_slot_free() {
+async fn the_author_of_a_change_does_not_wait_for_a_main_without_a_free_slot() {
     let rig = plan(2, Flavour::GeOrchestra)
         .with("[limits]\nmax_in_flight = 1\n")
         .catalog("settle = \"5s\"")
@@ -147,7 +147,7 @@ async fn who_has_just_published_does_not_wait_for_a_main_that_has_no_slot_free()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_layer_that_everybody_asks_for_at_once_is_never_unknown_while_it_spreads() {
+async fn a_new_layer_in_great_demand_is_never_unknown_while_it_spreads() {
     let rig = plan(2, Flavour::GeOrchestra)
         .catalog("settle = \"20s\"")
         .start()
@@ -192,7 +192,7 @@ async fn a_new_layer_that_everybody_asks_for_at_once_is_never_unknown_while_it_s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn others_read_from_the_replicas_while_one_who_published_reads_from_the_main() {
+async fn other_users_read_from_the_replicas_while_the_author_reads_from_the_main() {
     let rig = plan(2, Flavour::GeOrchestra)
         .top("trusted_proxies = [\"127.0.0.1\"]")
         .catalog("settle = \"1s\"")

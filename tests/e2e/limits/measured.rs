@@ -13,7 +13,7 @@ use crate::client::{Client, get};
 use crate::rig::{Plan, Rig};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn status_metrics_and_access_log_tell_who_waits_and_how_long() {
+async fn status_metrics_and_access_log_show_the_waiters_and_how_long_they_wait() {
     let log = tempfile::NamedTempFile::new().unwrap();
     let rig = Plan::replicas(1)
         .access_log(log.path())
@@ -77,7 +77,7 @@ async fn status_metrics_and_access_log_tell_who_waits_and_how_long() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_control_flow_inside_an_upstream_says_is_shown() {
+async fn waiting_reported_by_control_flow_inside_an_upstream_is_shown() {
     let control_flow = Some(ControlFlow { timeout: None });
     let behaviour = Behaviour {
         capacity: Capacity::Slots(1),
@@ -104,7 +104,7 @@ async fn what_control_flow_inside_an_upstream_says_is_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_cap_that_is_learned_goes_down_to_what_an_upstream_works_on() {
+async fn the_learned_limit_goes_down_to_the_slots_of_the_upstream() {
     let behaviour = Behaviour {
         capacity: Capacity::Slots(2),
         ..Behaviour::default()

@@ -143,7 +143,7 @@ async fn a_full_queue_makes_room_for_a_better_class() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_waited_too_long_is_told_when_to_come_back() {
+async fn a_request_that_waited_too_long_is_refused_with_retry_after() {
     let rig = Plan::replicas(1)
         .with(&limits("max_in_flight = 1\nqueue_timeout = \"300ms\""))
         .start()
@@ -201,7 +201,7 @@ async fn however_many_come_none_is_lost_and_no_upstream_has_more_than_its_cap() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_waits_any_longer_when_more_places_are_configured() {
+async fn waiters_are_served_at_once_when_more_slots_are_configured() {
     let rig = Plan::replicas(1)
         .with(&limits("max_in_flight = 1"))
         .start()
@@ -217,7 +217,7 @@ async fn nobody_waits_any_longer_when_more_places_are_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_an_upstream_that_goes_down_is_served_by_the_next() {
+async fn a_waiter_for_an_upstream_that_goes_down_is_served_by_another() {
     let rig = Plan::replicas(1)
         .with(&limits("max_in_flight = 1"))
         .start()
@@ -235,7 +235,7 @@ async fn who_waits_for_an_upstream_that_goes_down_is_served_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_try_goes_before_those_who_have_had_none() {
+async fn a_retry_goes_before_first_attempts() {
     let rig = Plan::replicas(2)
         .health("ejection_failures = 0")
         .with(&limits("max_in_flight = 1"))

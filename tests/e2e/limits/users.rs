@@ -11,7 +11,7 @@ use crate::requests::{MAP, TILE};
 use crate::rig::Plan;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burst_of_one_user_stands_before_nobody_elses_first() {
+async fn a_burst_of_one_user_does_not_delay_the_first_request_of_another() {
     let rig = Plan::replicas(1)
         .top(TRUSTING)
         .with(&limits("max_in_flight = 1"))
@@ -41,7 +41,7 @@ async fn a_burst_of_one_user_stands_before_nobody_elses_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_user_asks_beyond_its_share_waits_and_does_not_fail() {
+async fn requests_of_a_user_beyond_its_share_wait_and_do_not_fail() {
     let rig = Plan::replicas(2)
         .top(TRUSTING)
         .with(&limits("per_user = 2"))
@@ -57,7 +57,7 @@ async fn what_a_user_asks_beyond_its_share_waits_and_does_not_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rule_holds_for_the_whole_cluster_and_for_what_it_names() {
+async fn a_rule_limits_the_requests_it_names_over_the_whole_cluster() {
     let rig = Plan::replicas(3)
         .with(&limits("control_flow = [\"ows.wms.getmap=2\"]"))
         .start()
@@ -72,7 +72,7 @@ async fn a_rule_holds_for_the_whole_cluster_and_for_what_it_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn above_a_rate_a_user_is_told_so_as_by_geoserver() {
+async fn above_a_rate_a_user_is_refused_as_by_geoserver() {
     let rules = limits("control_flow = [\"user.ows.wms.getmap=2/d\"]");
     let rig = Plan::replicas(1).top(TRUSTING).with(&rules).start().await;
     let ask = async |user: &str, number| {

@@ -132,7 +132,7 @@ async fn requests_do_not_wait_again_for_an_answer_that_could_not_be_shared() {
 }
 
 #[tokio::test]
-async fn what_is_remembered_of_answers_that_could_not_be_shared_is_bounded() {
+async fn the_memory_of_answers_that_could_not_be_shared_is_bounded() {
     let flights = flights();
     for number in 0..10_000_u32 {
         let key = number.to_be_bytes();
@@ -208,7 +208,7 @@ fn followers_and_flights_are_bounded() {
 }
 
 #[test]
-fn what_all_keep_together_is_bounded_and_comes_back() {
+fn the_memory_of_all_answers_together_is_bounded_and_is_returned() {
     let flights = flights();
     let mut claims: Vec<_> = (0..MAX_KEPT / MAX_BODY + 3)
         .map(|_| flights.claim())

@@ -399,7 +399,7 @@ fn other_4xx_and_redirects_do_not_count_against_anybody() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_judged_by_what_came() {
+fn a_truncated_answer_is_judged_by_the_part_that_arrived() {
     let broken = format!("<ServiceExceptionReport><ServiceException>{OOM}");
     assert_eq!(answer(200, "text/xml", broken).outcome(), node_fault(OOM));
     assert_eq!(

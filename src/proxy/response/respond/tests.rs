@@ -112,7 +112,7 @@ fn refusals_that_pass_say_when_to_come_back() {
 }
 
 #[test]
-fn what_is_known_about_when_to_come_back_is_told() {
+fn a_refusal_has_retry_after_unless_the_client_is_blocked() {
     let (head, _) = build(Refusal::QueueFull, Some(17), ErrorShape::Plain, &id());
     assert_eq!(
         (head.status.as_u16(), &head.headers["retry-after"]),
@@ -121,7 +121,7 @@ fn what_is_known_about_when_to_come_back_is_told() {
     let (head, _) = build(Refusal::Blocked, Some(17), ErrorShape::Plain, &id());
     assert!(
         !head.headers.contains_key("retry-after"),
-        "whoever is shut out stays out"
+        "a blocked client stays blocked"
     );
 }
 
@@ -133,7 +133,7 @@ fn a_lost_write_is_not_invited_again() {
 }
 
 #[test]
-fn answers_tell_nothing_about_what_is_behind_us() {
+fn refusals_reveal_nothing_about_the_upstreams() {
     for refusal in Refusal::ALL {
         let (_, body) = build(refusal, None, ErrorShape::Json, &id());
         let text = std::str::from_utf8(&body).unwrap().to_lowercase();
