@@ -1,52 +1,12 @@
 //! The real binary without a running geofront: help, wrong usage, `check` and `explain`.
 
+#[path = "cli/binary.rs"]
+mod binary;
+
 use std::path::PathBuf;
 use std::process::Command;
 
-use tempfile::TempDir;
-
-/// The output of a command and its exit code.
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn geofront(arguments: &[&str]) -> Said {
-    let output = Command::new(env!("CARGO_BIN_EXE_geofront"))
-        .args(arguments)
-        .env("COLUMNS", "100")
-        .output()
-        .expect("the binary runs");
-    let text = |bytes| String::from_utf8(bytes).expect("it writes text");
-    Said {
-        code: output.status.code().expect("it exits"),
-        out: text(output.stdout),
-        err: text(output.stderr),
-    }
-}
-
-struct Files {
-    folder: TempDir,
-}
-
-impl Files {
-    fn new(files: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder for the test");
-        files.iter().for_each(|(name, text)| {
-            std::fs::write(folder.path().join(name), text).expect("a file for the test")
-        });
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).display().to_string()
-    }
-}
+use binary::{Files, geofront};
 
 const CLUSTER: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:8180'\nrole = 'main'\n\
     [upstreams.replica1]\nurl = 'http://127.0.0.1:8280'\n";

@@ -1,50 +1,11 @@
 //! Shell completions and manual pages of the real binary, as the package generates them.
 
-use std::path::PathBuf;
+#[path = "cli/binary.rs"]
+mod binary;
+
 use std::process::Command;
 
-use tempfile::TempDir;
-
-struct Output {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn geofront(arguments: &[&str]) -> Output {
-    let output = Command::new(env!("CARGO_BIN_EXE_geofront"))
-        .args(arguments)
-        .output()
-        .expect("the binary runs");
-    let text = |bytes| String::from_utf8(bytes).expect("it writes text");
-    Output {
-        code: output.status.code().expect("it exits"),
-        out: text(output.stdout),
-        err: text(output.stderr),
-    }
-}
-
-struct Files {
-    folder: TempDir,
-}
-
-impl Files {
-    fn new(files: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder for the test");
-        for (name, text) in files {
-            std::fs::write(folder.path().join(name), text).expect("a file for the test");
-        }
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).display().to_string()
-    }
-}
+use binary::{Files, geofront};
 
 /// The commands that the help of `geofront` lists.
 fn listed_commands() -> Vec<String> {

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use super::client::{Client, get, post};
 use super::requests::{FEATURES, MAP, TRANSACTION, WFS, XML};
 use super::rig::{Plan, Rig};
-use super::tls_client::{Authority, connect, in_file, listener, presented};
+use super::tls_client::{Authority, Files, connect, in_file, listener, presented};
 
 const HOST: &str = "maps.example.org";
 
@@ -33,14 +33,21 @@ async fn sample(rig: &Rig, name: &str) -> Option<f64> {
     line.rsplit_once(' ')?.1.parse().ok()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_is_served_over_tls_1_2_and_1_3_and_geoserver_learns_that_it_was_https() {
+/// A front door with the listener `public` for [`HOST`]. Its certificate ends with `year`, and
+/// `more` are other keys of the listener.
+async fn served_until(year: i32, more: &str) -> (Authority, Files, Rig) {
     let authority = Authority::new();
-    let files = authority.sign("maps", &[HOST], 2999);
+    let files = authority.sign("maps", &[HOST], year);
     let rig = Plan::replicas(1)
-        .with(&listener("public", &[&files], "hsts = \"365d\""))
+        .with(&listener("public", &[&files], more))
         .start()
         .await;
+    (authority, files, rig)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_is_served_over_tls_1_2_and_1_3_and_geoserver_learns_that_it_was_https() {
+    let (authority, _, rig) = served_until(2999, "hsts = \"365d\"").await;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let mut client = authority.client(None);
         client.versions = vec![version];
@@ -92,12 +99,7 @@ async fn each_host_gets_its_own_certificate() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewed_certificate_is_used_at_once_and_no_connection_notices() {
-    let authority = Authority::new();
-    let files = authority.sign("maps", &[HOST], 2030);
-    let rig = Plan::replicas(1)
-        .with(&listener("public", &[&files], ""))
-        .start()
-        .await;
+    let (authority, files, rig) = served_until(2030, "").await;
     let address = rig.listener("public");
     let mut old = authority.client(None).connect(address, HOST).await.unwrap();
     assert_eq!(old.get(MAP).await.unwrap().status, 200);
@@ -121,12 +123,7 @@ async fn a_renewed_certificate_is_used_at_once_and_no_connection_notices() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_pair_of_files_keeps_the_old_certificate_and_blocks_no_other_edit() {
-    let authority = Authority::new();
-    let files = authority.sign("maps", &[HOST], 2999);
-    let rig = Plan::replicas(1)
-        .with(&listener("public", &[&files], ""))
-        .start()
-        .await;
+    let (authority, files, rig) = served_until(2999, "").await;
     let good = in_file(&files);
     let other = authority.sign("other", &[HOST], 2999);
     std::fs::copy(&other.key, &files.key).unwrap();
@@ -170,12 +167,7 @@ async fn a_bad_pair_of_files_keeps_the_old_certificate_and_blocks_no_other_edit(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_expires_soon_is_a_condition_and_a_metric() {
-    let authority = Authority::new();
-    let files = authority.sign("maps", &[HOST], 2001);
-    let rig = Plan::replicas(1)
-        .with(&listener("public", &[&files], ""))
-        .start()
-        .await;
+    let (_authority, _, rig) = served_until(2001, "").await;
     rig.until("it is reported", |rig| {
         let status = rig.app.control.status(std::time::Instant::now());
         let mut conditions = status.conditions.iter();
@@ -325,12 +317,7 @@ async fn a_client_that_does_not_finish_its_handshake_is_disconnected() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rules_for_heads_and_the_truth_about_truncation_hold_inside_tls_too() {
-    let authority = Authority::new();
-    let files = authority.sign("maps", &[HOST], 2999);
-    let rig = Plan::replicas(1)
-        .with(&listener("public", &[&files], "hsts = \"1d\""))
-        .start()
-        .await;
+    let (authority, _, rig) = served_until(2999, "hsts = \"1d\"").await;
     let address = rig.listener("public");
     let mut client = authority.client(None).connect(address, HOST).await.unwrap();
     let malformed = client.request(b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -349,12 +336,7 @@ async fn the_rules_for_heads_and_the_truth_about_truncation_hold_inside_tls_too(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_listener_cannot_move_without_a_restart() {
-    let authority = Authority::new();
-    let files = authority.sign("maps", &[HOST], 2999);
-    let rig = Plan::replicas(1)
-        .with(&listener("public", &[&files], ""))
-        .start()
-        .await;
+    let (_authority, _, rig) = served_until(2999, "").await;
     rig.write_config(
         &rig.config()
             .replace("[listeners.public]", "[listeners.other]"),
@@ -383,12 +365,7 @@ async fn openssl_and_curl_verify_the_chain_and_get_a_map() {
     if !has("openssl") || !has("curl") {
         return;
     }
-    let authority = Authority::new();
-    let files = authority.sign("maps", &[HOST], 2999);
-    let rig = Plan::replicas(1)
-        .with(&listener("public", &[&files], ""))
-        .start()
-        .await;
+    let (authority, _, rig) = served_until(2999, "").await;
     let address = rig.listener("public");
     for version in ["-tls1_2", "-tls1_3"] {
         let output = Command::new("openssl")
