@@ -123,13 +123,13 @@ impl Snapshot {
             let is_within = |candidate: &Candidate| {
                 mean.allows(candidate.load_sample(now), FRESH_LOAD_PERCENT, 0)
             };
-            let fresh = self.choose(&self.fresh, demand, near, (tried, &is_within), now);
+            let fresh = self.choose(&self.fresh, demand, near, tried, &is_within, now);
             if matches!(fresh, Found::Taken(_)) {
                 return fresh;
             }
         }
-        match self.choose(&self.first, demand, near, (tried, &|_| true), now) {
-            Found::Nobody => self.choose(&self.backup, demand, near, (tried, &|_| true), now),
+        match self.choose(&self.first, demand, near, tried, &|_| true, now) {
+            Found::Nobody => self.choose(&self.backup, demand, near, tried, &|_| true, now),
             found => found,
         }
     }
@@ -151,13 +151,7 @@ impl Snapshot {
                 break;
             }
             found = found.or_else(|| {
-                self.choose(
-                    candidates,
-                    self.demands[class],
-                    near,
-                    (tried, &|_| true),
-                    now,
-                )
+                self.choose(candidates, self.demands[class], near, tried, &|_| true, now)
             });
             if matches!(found, Found::Taken(_)) {
                 break;
@@ -209,7 +203,8 @@ impl Snapshot {
         candidates: &[Candidate],
         demand: Demand,
         near: Option<Near>,
-        (tried, allowed): (&Tried, &dyn Fn(&Candidate) -> bool),
+        tried: &Tried,
+        allowed: &dyn Fn(&Candidate) -> bool,
         now: Instant,
     ) -> Found {
         if let Some(selection) = self.take_recovery_trial(candidates, demand, tried, now) {
@@ -217,8 +212,8 @@ impl Snapshot {
         }
         for _ in 0..MAX_RACES {
             let chosen = match near {
-                Some(near) => self.nearest(candidates, demand, near, (tried, allowed), now),
-                None => self.least_loaded(candidates, demand, (tried, allowed), now),
+                Some(near) => self.nearest(candidates, demand, near, tried, allowed, now),
+                None => self.least_loaded(candidates, demand, tried, allowed, now),
             };
             match chosen {
                 Some(Some(selection)) => return Found::Taken(selection),
@@ -239,7 +234,8 @@ impl Snapshot {
         &self,
         candidates: &[Candidate],
         demand: Demand,
-        (tried, allowed): (&Tried, &dyn Fn(&Candidate) -> bool),
+        tried: &Tried,
+        allowed: &dyn Fn(&Candidate) -> bool,
         now: Instant,
     ) -> Option<Option<Selection>> {
         let start = if candidates.len() > 1 {

@@ -25,7 +25,7 @@ impl Snapshot {
         match self.select_shared(class, about, near, tried, now) {
             Found::Nobody => {
                 let demand = self.demands[class];
-                self.choose(&self.main, demand, None, (tried, &|_| true), now)
+                self.choose(&self.main, demand, None, tried, &|_| true, now)
             }
             found => found,
         }

@@ -53,7 +53,8 @@ impl Snapshot {
         candidates: &[Candidate],
         demand: Demand,
         near: Near,
-        (tried, allowed): (&Tried, &dyn Fn(&Candidate) -> bool),
+        tried: &Tried,
+        allowed: &dyn Fn(&Candidate) -> bool,
         now: Instant,
     ) -> Option<Option<Selection>> {
         let Near { wish, may_join } = near;

@@ -56,7 +56,8 @@ impl Snapshot {
             &self.fresh,
             self.demands[class],
             None,
-            (tried, &|_| true),
+            tried,
+            &|_| true,
             now,
         );
         match (fresh, main) {

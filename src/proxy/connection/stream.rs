@@ -480,7 +480,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
 impl<S: AsyncWrite + Unpin> Drop for ClientStream<S> {
     fn drop(&mut self) {
         if self.has_unsent() {
-            drop(poll_fn(|cx| self.poll_send_all(cx)).now_or_never());
+            poll_fn(|cx| self.poll_send_all(cx)).now_or_never();
             let waiting = std::mem::take(&mut self.waiting);
             self.unsent.push(waiting);
         }
