@@ -68,8 +68,8 @@ impl World {
         }
     }
 
-    /// By git or rsync: no GeoServer knows, and whether the number in the directory moves, and
-    /// where to, is chance.
+    /// Changes the files, like git or rsync. No GeoServer is involved, and chance decides whether
+    /// and how the number in the directory moves.
     fn edit_on_disk(&mut self) {
         self.directory.edits += 1;
         let number = self.directory.number;
@@ -231,7 +231,7 @@ impl World {
         self.tally.count("the main was reloaded");
     }
 
-    /// So quickly that no probe may see it.
+    /// Restarts a process so quickly that no probe may notice.
     fn restart_some_process(&mut self) {
         let key = self.some_upstream();
         if self.machine(key.1).geoserver.is_running {

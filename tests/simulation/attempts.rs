@@ -241,7 +241,7 @@ impl World {
         }
     }
 
-    /// As `Control` does: a success is reported only where it would change something.
+    /// Reports an outcome like `Control`: a success only if it would change something.
     fn observe(&mut self, upstream: UpstreamId, sent: Instant, outcome: Outcome) {
         let (pool, set_aside) = self.oracle().pool();
         if matches!(outcome, Outcome::Failure(_)) && set_aside > 0 && (set_aside + 1) * 2 > pool {

@@ -17,7 +17,7 @@ use geofront::config::Catalog;
 use crate::catalogs::CatalogReading;
 use crate::geoserver::DataDirectory;
 
-/// Of the cluster.
+/// The lower bound for the cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
     /// The edits that every upstream called fresh must have.
@@ -71,9 +71,9 @@ impl RollDiary {
     pub(crate) fn ended(&mut self, share: u32, now: Instant) {
         let (began, brings_a_change) = self.under_way.take().expect("a load that ends has begun");
         if brings_a_change {
-            // Of the time until then, `share` percent were spent in this roll.
+            // The roll is to be `share` percent of the time from its begin to the end of the pause.
             let whole = (now - began).as_secs_f64() * 100.0 / f64::from(share);
-            // To the millisecond: the division is another one.
+            // One millisecond less, because the shipped code divides in another way.
             self.rest_until = Some(began + Duration::from_secs_f64((whole - 0.001).max(0.0)));
         }
     }
@@ -87,7 +87,7 @@ pub(crate) struct Promise {
     pub(crate) edits: u64,
 }
 
-/// Of one upstream.
+/// The lower bound for one upstream.
 #[derive(Debug, Default)]
 pub(crate) struct Upkeep {
     pub(crate) is_assumed: bool,
@@ -107,7 +107,7 @@ pub(crate) struct Upkeep {
     pub(crate) reloads: u32,
     pub(crate) allowed: u32,
     pub(crate) reloaded_for: Option<u64>,
-    /// As many calls as there are reasons for.
+    /// Number of reload calls that have a reason.
     pub(crate) reasons: u32,
     /// It was found behind while this epoch settled: one reload brings both.
     pub(crate) waits_for: u64,
@@ -210,7 +210,7 @@ impl Audit {
         (self.known, self.last_change) = (directory.edits, Some(now));
     }
 
-    /// Whether or not a number can be read.
+    /// This holds even if no update sequence can be read.
     pub(crate) fn promise(&mut self, ticket: Ticket, edits: u64) {
         self.promises.push(Promise { ticket, edits });
     }

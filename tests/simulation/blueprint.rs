@@ -20,7 +20,7 @@ struct Line {
     weight: u64,
     role: Role,
     reads: MainReads,
-    /// Of its own, if it has one.
+    /// Its own limit, if it has one.
     max_in_flight: Option<&'static str>,
 }
 
@@ -28,9 +28,9 @@ struct Line {
 pub(crate) struct Blueprint {
     lines: Vec<Line>,
     limits: [(&'static str, String); 6],
-    /// How many maps may be at work at a time.
+    /// Maximum number of concurrent maps.
     most_maps: Option<u32>,
-    /// Of classes that have another than usual.
+    /// The classes with a priority other than the default.
     priorities: Vec<(&'static str, u64)>,
     health: [(&'static str, String); 9],
     catalog: [(&'static str, String); 9],
@@ -40,12 +40,12 @@ pub(crate) struct Blueprint {
     probes_draw: bool,
     /// A layer for the canary is configured.
     has_canary: bool,
-    /// To reload catalogs with.
+    /// Catalogs can be reloaded.
     has_credentials: bool,
     /// The upstream that serves `process`, if not the main.
     process: Option<String>,
-    /// How much more than the mean an upstream may have for the sake of tiles that belong together;
-    /// `None` for no affinity.
+    /// Bound on the load of an upstream with affinity, in percent of the mean; `None` for no
+    /// affinity.
     affinity: Option<u64>,
     /// Names and ports are never used twice, except on purpose.
     next: u16,
@@ -162,7 +162,7 @@ impl Blueprint {
         self.has_credentials && (is_served || self.lines.len() > 2)
     }
 
-    /// In the order of the file.
+    /// Returns the keys in the order of the file.
     pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
         self.lines.iter().map(|line| {
             (

@@ -19,9 +19,10 @@ const MIXED: Mix = Mix {
     classes: [(Tile, 0.02, 79), (Map, 0.15, 20), (Feature, 1.0, 1)],
 };
 
-/// How long a brownout takes, in seconds.
+/// Duration of a brownout in seconds.
 const BROWNOUT: u32 = 20;
-/// How soon a slow server gets less, and how soon it has its share again when it has recovered.
+/// Maximum time in seconds until a slow server gets less, and until a recovered server has its
+/// share again.
 const NOTICED: u32 = 5;
 const RECOVERED: u32 = 10;
 /// Times that a slow server may come from next to nothing to its whole share in one brownout.
@@ -29,7 +30,7 @@ const MAX_SWINGS: usize = 4;
 
 const READS: &str = "[limits]\nmax_in_flight = \"off\"\n[catalog]\nroll = false\n";
 
-/// Of the requests that were sent in each of these seconds, the part that the first replica got.
+/// Returns the first replica's share of the requests sent in each of these seconds.
 fn parts(site: &Site, from: Instant, seconds: u32) -> Vec<f64> {
     let part = |second: u32| {
         let begins = from + SECOND * second;
@@ -102,7 +103,7 @@ fn a_slow_server_gets_less_within_seconds_without_swings_and_its_share_again_whe
     }
 }
 
-/// How often the share came from next to nothing to the whole.
+/// Counts how often the share rose from next to nothing to the whole.
 fn swings(parts: &[f64], usual: f64) -> usize {
     let (mut swings, mut was_low) = (0, false);
     for part in parts {

@@ -85,7 +85,7 @@ impl World {
             .any(|status| oracle::key(status) == *key && is_testing(&status.catalog))
     }
 
-    /// Of one that serves, because a replica that was reloaded does not draw it.
+    /// Sends the canary to a serving upstream, because the reloaded replica does not draw it.
     pub(crate) fn begin_canary_elsewhere(&mut self, upstream: &Upstream) {
         self.query(
             upstream,
@@ -116,8 +116,8 @@ impl World {
         self.handle(Event::CanaryTried { sent_at, outcome });
     }
 
-    /// Whether it takes our credentials: the same question that a reload begins with, so the same
-    /// things go wrong.
+    /// Checks whether the upstream accepts our credentials. A reload begins with the same request,
+    /// so the same faults occur.
     pub(crate) fn begin_trying(&mut self, upstream: &Upstream) {
         self.query(upstream, self.config.health.timeout, Todo::Trying);
     }
@@ -290,7 +290,7 @@ impl World {
             lost: self.now + limit + REPORT_GRACE,
             is_unheard,
         };
-        // Whether the end of a call is late shows only where GeoServer hangs.
+        // Only a GeoServer that hangs shows whether the end of a call is late.
         let often = if matches!(fate, Fate::Hangs) { 40 } else { 5 };
         let is_late = !self.is_calm && self.chance.percent(often);
         let late = if is_late {

@@ -17,7 +17,7 @@ impl Chance {
         self.0.draw()
     }
 
-    /// From 0 to `end` - 1.
+    /// Returns a number from 0 to `end` - 1.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }

@@ -138,7 +138,8 @@ impl World {
             "an upstream that could serve reads does"
         );
         self.check_health(&oracle);
-        // What was forgotten stays forgotten for a while.
+        // A forgotten update of the snapshot stays missing for a while, so a check now and then
+        // finds it.
         if self.last_number.is_multiple_of(SNAPSHOT_CHECKS) {
             self.check_snapshot();
         }

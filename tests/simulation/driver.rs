@@ -22,7 +22,7 @@ pub(crate) struct Report {
 }
 
 impl World {
-    /// For a driver that does not look at deadlines.
+    /// Polls without regard to deadlines.
     pub(crate) fn poll_now_and_then(&mut self) {
         if self.is_driver_late {
             self.poll();

@@ -16,7 +16,7 @@ use crate::ledger::Key;
 use crate::requests::Layer;
 use crate::world::{Todo, World};
 
-/// What is tried; one that is off waits for the feature that it is about.
+/// The faults that are tried. A fault that is off waits for the feature that it concerns.
 const PROBE_LAYER: bool = true;
 const CREDENTIALS: bool = true;
 const DATABASE: bool = true;
@@ -72,7 +72,7 @@ impl Faults {
         self.probe_layer.is_some() || self.fails_everywhere(Layer::PROBED)
     }
 
-    /// Whether this upstream refuses our credentials.
+    /// True if this upstream refuses our credentials.
     pub(crate) fn refuses_us(&self, key: &Key) -> bool {
         match &self.credentials {
             None => false,
@@ -150,7 +150,7 @@ impl World {
 
     pub(crate) fn change_faults(&mut self, faults: Faults) {
         if self.faults.descriptors && !faults.descriptors {
-            // What is found out counts from here.
+            // Observations count from here.
             self.ledger
                 .values_mut()
                 .for_each(|entry| entry.lasting.begin_anew());

@@ -209,7 +209,7 @@ impl GeoServer {
         self.loads.push_back(load);
     }
 
-    /// How long the next load takes, if one waits and none runs.
+    /// Returns the duration of the next load, if one waits and none runs.
     pub(crate) fn next_takes(&self) -> Option<Duration> {
         self.loads
             .front()
@@ -217,7 +217,7 @@ impl GeoServer {
             .map(|load| load.takes)
     }
 
-    /// From here on, no emptying of this catalog is attributed to geofront.
+    /// Attributes no later emptying of this catalog to geofront.
     pub(crate) fn disown(&mut self) {
         self.emptied_by = self.emptied_by.map(|_| LoadedBy::Other);
         self.loads

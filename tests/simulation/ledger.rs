@@ -20,7 +20,7 @@ pub(crate) type Key = (String, SocketAddr);
 /// The facts about one upstream, from its addition to its retirement.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
-    /// As last seen; its id never changes.
+    /// The upstream as last seen; its id never changes.
     pub(crate) upstream: Option<Arc<Upstream>>,
     /// Results of probes since it was last unknown.
     pub(crate) measured: Measured,
@@ -115,13 +115,13 @@ impl Entry {
     }
 }
 
-/// How often things happened. A world in which nothing happens proves nothing.
+/// Counts of events. A world in which nothing happens proves nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
-/// What happens in too few worlds to be demanded of the usual ones. After a waiter has left,
-/// another can go only if a config reload came between two events of its user, or a slot was
-/// released without notice: the unit tests of the waitlist hold that it is served.
+/// Events that are too rare to be required of the usual worlds. After a waiter has left, another
+/// can go only if a config reload came between two events of its user, or if a slot was released
+/// without notice. Unit tests of the waitlist check that it is served.
 const MAY_HAPPEN: &[&str] = &["served when another left"];
 
 /// Everything that must happen in some world.

@@ -36,7 +36,7 @@ pub(crate) struct Line {
     turns: Vec<(Lane, u64)>,
 }
 
-/// In short: a world's queue is long.
+/// The short form, because a world's queue is long.
 impl fmt::Debug for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

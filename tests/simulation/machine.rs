@@ -14,7 +14,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// As it shows itself: a process that has just begun accepts connections, and answers none.
+    /// Returns the visible condition: a process that has just begun accepts connections and answers
+    /// no request.
     pub(crate) fn shows(&self) -> Condition {
         if self.geoserver.is_starting() {
             Condition::Silent
@@ -29,7 +30,7 @@ impl Machine {
         is_there.then_some(self.geoserver.number)
     }
 
-    /// Whether administrators can work with it.
+    /// True if administrators can work with it.
     pub(crate) fn is_writable(&self) -> bool {
         let answers = !matches!(
             self.condition,
@@ -122,7 +123,7 @@ impl Condition {
         (after.min(LONGEST_ATTEMPT), (!is_aborted).then_some(outcome))
     }
 
-    /// How long a probe takes, and its result.
+    /// Returns the duration of a probe and its result.
     pub(crate) fn probe(self, chance: &mut Chance, timeout: Duration) -> (Duration, Outcome) {
         let quick = chance.millis(1, 50);
         match self {

@@ -9,10 +9,10 @@ use geofront::config::Health;
 /// Everything one upstream answered to probes since it was last unknown.
 #[derive(Debug, Default)]
 pub(crate) struct Measured {
-    /// Whether something that speaks HTTP answered, the last one last.
+    /// True for each probe that got an HTTP answer, the latest last.
     answers: Vec<bool>,
     pub(crate) reach: Known,
-    /// Whether each answer was right. A busy or unreachable upstream adds nothing.
+    /// True for each right answer. A busy or unreachable upstream adds nothing.
     contents: Vec<bool>,
     pub(crate) content: Known,
     /// When its content was first seen to be wrong since it was last right.

@@ -19,7 +19,7 @@ use crate::machine::{Condition, Machine};
 use crate::oracle::key;
 use crate::world::World;
 
-/// As HAProxy has them: `inter 2s fall 3 rise 2`.
+/// HAProxy's defaults: `inter 2s fall 3 rise 2`.
 const INTERVAL: Duration = Duration::from_secs(2);
 const FALL: u32 = 3;
 const RISE: u32 = 2;

@@ -21,20 +21,20 @@ pub(crate) struct Oracle<'w> {
     config: &'w Config,
     status: Rc<ClusterStatus>,
     ledger: &'w BTreeMap<Key, Entry>,
-    /// For how far ramps are, and how long something has lasted.
+    /// The time for which ramps and durations are computed.
     at: Instant,
     /// When the status was taken.
     taken: Instant,
 }
 
-/// Where a request of some class belongs.
+/// The upstreams that a request of some class belongs to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Belongs {
-    /// To one place.
+    /// One upstream.
     There(Key),
-    /// To the trial of one of these.
+    /// One of these, as its trial.
     Trial(Vec<Key>),
-    /// To the least loaded of these.
+    /// The least loaded of these.
     Any {
         keys: Vec<Key>,
         tier: Tier,
@@ -94,7 +94,7 @@ impl<'w> Oracle<'w> {
         }
     }
 
-    /// With ramps as far as they were then.
+    /// Returns the oracle with the ramps of that time.
     pub(crate) fn at(self, at: Instant) -> Self {
         Self { at, ..self }
     }
@@ -285,7 +285,8 @@ impl<'w> Oracle<'w> {
         found
     }
 
-    /// Where it goes on to these where those before are full, and not only where there are none.
+    /// True if this tier serves requests when the tiers before it are full, and not only when they
+    /// are empty.
     fn relieves(&self, tier: Tier, class: RequestClass) -> bool {
         tier == Tier::Stale
             && class != RequestClass::Capabilities
@@ -325,7 +326,7 @@ impl<'w> Oracle<'w> {
             .is_none_or(|places| places.have_room(at_work, kind, beyond))
     }
 
-    /// As far as it has ramped up; `None` for no cap.
+    /// Returns the limits at the present state of its ramp; `None` for no limit.
     pub(crate) fn places(&self, status: &UpstreamStatus) -> Option<Places> {
         let entry = &self.ledger[&key(status)];
         Places::of(
@@ -407,7 +408,7 @@ impl<'w> Oracle<'w> {
         })
     }
 
-    /// Where nothing else is left.
+    /// Returns the upstreams on trial that serve when no other is left.
     fn last_trials(&self, class: RequestClass) -> Vec<Key> {
         let is_stale_served = self.config.catalog.stale == StalePolicy::Serve;
         self.shared(false, |status| {
@@ -449,7 +450,7 @@ impl<'w> Oracle<'w> {
         }
     }
 
-    /// How long health, mode and ejection had been as they are.
+    /// Returns the time since health, mode or ejection changed.
     fn since(&self, status: &UpstreamStatus) -> Duration {
         status
             .since
@@ -498,7 +499,8 @@ impl<'w> Oracle<'w> {
             && self.upstreams().any(|status| status.catalog.is_out)
     }
 
-    /// Whether it serves reads as backup or otherwise; `None` for not at all.
+    /// True if it serves reads as a backup, false if it serves them like others; `None` if it
+    /// serves none.
     fn part(&self, status: &UpstreamStatus) -> Option<bool> {
         match (status.role, self.configured(status).reads) {
             (Role::Replica, _) | (Role::Main, MainReads::Always) => Some(false),

@@ -8,7 +8,7 @@ use geofront::config::Priority;
 /// An overload begins when no request has been admitted at once for this long. It ends when this
 /// long has passed since the last request that was too many.
 const OVERLOAD: Duration = Duration::from_secs(10);
-/// In any case.
+/// Number of waiters that may always wait.
 const FEW: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl TransitionKind {
 pub(crate) struct Patience {
     begun: Instant,
     diary: Vec<(Instant, Priority, TransitionKind)>,
-    /// Of those of these priorities one had to wait since the last that came in at once.
+    /// The priorities of which a request had to wait since the last one that was admitted at once.
     waiting: BTreeSet<Priority>,
 }
 
@@ -72,7 +72,8 @@ impl Patience {
         self.diary.push((now, priority, TransitionKind::WasTooMany));
     }
 
-    /// How many of these may wait; `None` for as many as the queue has room for.
+    /// Returns the maximum number of waiters of this priority; `None` if only the queue's length
+    /// limits them.
     pub(crate) fn most(&self, priority: Priority, now: Instant) -> Option<usize> {
         let is_overload = [0, 1]
             .into_iter()
@@ -89,7 +90,7 @@ impl Patience {
         self.served_lately(priority, now) == 0
     }
 
-    /// In the last ten seconds, the current one included.
+    /// Returns the number served in the last ten seconds, the current one included.
     fn served_lately(&self, priority: u8, now: Instant) -> usize {
         let second = |at: Instant| at.duration_since(self.begun).as_secs();
         let is_lately = |at: Instant| second(now) - second(at) < 10;

@@ -35,7 +35,7 @@ impl Kind {
     }
 }
 
-/// How many requests are at work: all, the slower among them, the heavy among those.
+/// Numbers of running requests: all, the slower among them, and the heavy among those.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AtWork {
     pub(crate) all: u32,

@@ -21,21 +21,21 @@ const LONGEST_RUSH: u64 = 24;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) class: RequestClass,
-    /// What it is about, if it is a map.
+    /// The layer that a map shows.
     pub(crate) layer: Option<Layer>,
-    /// What it has in common with others.
+    /// The metatile that it has in common with other tiles.
     pub(crate) metatile: Option<u64>,
     /// The reader has just changed the catalog: the main is preferred.
     pub(crate) from_main: bool,
     pub(crate) user: u64,
-    /// What a trusted proxy adds to the priority of its class.
+    /// The steps that a trusted proxy adds to the priority of its class.
     pub(crate) steps: i64,
     /// The limits that hold it, as they were when it came; and the same in our terms.
     pub(crate) claim: ConcurrencyKeys,
     pub(crate) held: Held,
-    /// What a balancer without us would have made of it, if it is a read.
+    /// For a read: the chance of success with a naive balancer.
     pub(crate) naively: Option<f64>,
-    /// How often the cluster helped it.
+    /// Number of times the cluster has rescued it.
     pub(crate) rescues: u32,
     tried: Tried,
     /// The same, in the ledger's terms.
@@ -55,11 +55,11 @@ impl Layer {
     }
 }
 
-/// How many may be at work at a time.
+/// Maximum numbers of concurrent requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) user: u64,
-    /// Of this user.
+    /// Requests of this user.
     pub(crate) of_user: Option<u32>,
     /// Maps of all users.
     pub(crate) of_maps: Option<u32>,
@@ -84,12 +84,12 @@ impl Request {
         of_class.better_by(self.steps)
     }
 
-    /// Whether it would be served, if only after a wait.
+    /// True if it would be served, if only after a wait.
     pub(crate) fn has_place(&self, snapshot: &Snapshot) -> bool {
         snapshot.has_place(self.class, &self.tried)
     }
 
-    /// By the shipped selection. `may_join`: no request waits.
+    /// Selects with the shipped code. `may_join`: no request waits.
     pub(crate) fn select(
         &self,
         snapshot: &Snapshot,

@@ -6,12 +6,12 @@ use crate::oracle::{is_set_aside, key};
 use crate::requests::Request;
 use crate::world::World;
 
-/// As in the proxy.
+/// The proxy's limit.
 const MAX_RESCUES: u32 = 4;
 
 impl World {
-    /// Follows refusals as the proxy does: each request asks for a rescue and selects again, and is
-    /// refused when there is none.
+    /// Handles refusals like the proxy: the request orders a rescue and selects again, and it is
+    /// refused if no rescue is possible.
     pub(crate) fn follow_refusals(&mut self) {
         while let Some(mut request) = self.refused.pop() {
             if request.rescues < MAX_RESCUES && self.rescue(&request) {

@@ -1,5 +1,5 @@
-//! What one geofront's waiting room consists of in a world: the shipped list, the notifier, and the
-//! slow line that it is checked against.
+//! The waiting room of one geofront in a world: the shipped list, the notifier, and the slow line
+//! that the list is checked against.
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +36,7 @@ pub(crate) struct Room {
     pub(crate) newcomer: Option<Arriving>,
     /// The newcomer's number, until the list has answered about it.
     pub(crate) last: Option<u64>,
-    /// What was found before the next waiter is served.
+    /// The search result from which the next waiter is served.
     pub(crate) pick: Option<Pick>,
     /// A slot was released since the list began to serve: the order of this pass is not checked.
     pub(crate) is_raced: bool,
@@ -56,7 +56,7 @@ pub(crate) struct Arriving {
     pub(crate) verdict: Option<Verdict>,
 }
 
-/// Whether the queue has room for one more.
+/// The state of the queue for one more waiter.
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
     pub(crate) is_full: bool,
@@ -132,7 +132,7 @@ impl Room {
         self.line.next(|waiting| self.can_go(oracle, waiting))
     }
 
-    /// Whether the limits leave room for it.
+    /// Checks whether the limits leave room for it.
     pub(crate) fn passage(&self, held: &Held) -> LimitCheck {
         let is_full = |most: Option<u32>, counts: &dyn Fn(&&Held) -> bool| {
             most.is_some_and(|most| self.at_work.iter().filter(counts).count() >= most as usize)

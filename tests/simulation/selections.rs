@@ -11,7 +11,8 @@ use crate::requests::Request;
 use crate::world::World;
 
 impl World {
-    /// Whether what was selected is right, and what of interest it shows. `oracle`: from before.
+    /// Checks a selection against the oracle, which was taken before it. Returns the events to
+    /// count.
     pub(crate) fn judge(
         &self,
         oracle: &Oracle<'_>,
@@ -96,7 +97,7 @@ impl World {
     }
 }
 
-/// Whether the selection is where the request belongs, and what of interest that shows.
+/// Checks that the request went where it belongs. Returns the events to count.
 fn judge_place(
     oracle: &Oracle<'_>,
     request: &Request,

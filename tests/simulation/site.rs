@@ -76,7 +76,7 @@ pub(crate) struct Done {
     pub(crate) server: usize,
     pub(crate) sent: Instant,
     pub(crate) ended: Instant,
-    /// In seconds, of a server at full speed.
+    /// Service time in seconds on a server at full speed.
     pub(crate) work: f64,
 }
 

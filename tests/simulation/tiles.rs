@@ -65,7 +65,7 @@ impl World {
         Some("a tile beyond the bound with its companions")
     }
 
-    /// Whether requests of this metatile are in flight there.
+    /// True if requests of this metatile are in flight there.
     pub(crate) fn has_companions(&self, key: &Key, metatile: u64) -> bool {
         self.attempts
             .values()

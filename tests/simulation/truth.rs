@@ -60,8 +60,8 @@ impl Machine {
     }
 }
 
-/// How long it may take until an upstream is found to answer: a probe or canary that runs, and then
-/// as many as it takes.
+/// Returns the maximum time until an upstream that answers is known to answer: the running probe or
+/// canary, and then as many probes as `rise` requires.
 fn patience(config: &Config) -> Duration {
     let (health, second) = (&config.health, Duration::from_secs(1));
     health.timeout * 2
@@ -162,7 +162,7 @@ impl World {
         matches!(self.config.classes[class].served_by, ServedBy::Replicas)
     }
 
-    /// Whether it serves the class by configuration.
+    /// True if it serves the class by configuration.
     fn has_part(&self, key: &Key, role: Role, class: RequestClass) -> bool {
         let configured = self
             .config

@@ -30,7 +30,7 @@ use crate::requests::Request;
 use crate::room::{Arriving, Pick, Room, Verdict};
 use crate::world::{Todo, World};
 
-/// Of a hundred searches that found no slot, so many are followed by a release on another thread.
+/// Percentage of the searches without a free slot that are followed by a release on another thread.
 const RELEASED_MEANWHILE: u64 = 20;
 
 impl World {
@@ -156,7 +156,7 @@ impl World {
         }
     }
 
-    /// For a newcomer.
+    /// Selects for a newcomer.
     fn choose(&mut self, request: &Request, may_join: bool) -> Result<Selection, NoUpstream> {
         assert_eq!(
             may_join,
@@ -227,7 +227,7 @@ impl World {
         request.priority(self.config.classes[request.class].priority)
     }
 
-    /// As many of this priority wait as may.
+    /// True if the maximum number of requests of this priority waits.
     fn is_one_too_many(&self, priority: Priority) -> bool {
         let alike = self
             .room
@@ -451,7 +451,7 @@ impl World {
             .for_each(|_| self.tally.count("waited when its geofront ended"));
     }
 
-    /// What holds of the queue after every step.
+    /// Checks the queue after every step.
     pub(crate) fn check_queue(&self, oracle: Oracle<'_>) {
         let Room { notifier, line, .. } = &self.room;
         let list = self.room.waitlist();
@@ -485,9 +485,9 @@ impl World {
             self.now - served_at < RECHECK_INTERVAL * 2,
             "the waiters look now and then"
         );
-        // What a ramp has freed since then is found by the next look.
+        // A slot that a ramp has freed since then is found by the next search.
         let oracle = oracle.at(served_at);
-        // Where another took the one trial there was, that is found by the next look as well.
+        // If another request took the only trial, the next search finds that as well.
         let is_told_later = |waiting: &Waiting| {
             oracle.belongs(&waiting.request) == Belongs::Nowhere(NoUpstream::AllTried)
         };

@@ -28,7 +28,7 @@ use crate::oracle::Oracle;
 use crate::requests::Request;
 use crate::room::Room;
 
-/// How long everything that can go wrong does.
+/// Duration of the phase in which all faults occur.
 pub(crate) const CHAOS: Duration = Duration::from_secs(40);
 
 pub(crate) struct World {
@@ -58,7 +58,7 @@ pub(crate) struct World {
     pub(crate) choices: BTreeMap<u64, (Instant, LayerChoice)>,
     /// The contents of an earlier state file.
     pub(crate) old_memory: Option<Memory>,
-    /// Where loads run.
+    /// The machines on which loads run, by the number of the load.
     pub(crate) loads: BTreeMap<u64, SocketAddr>,
     pub(crate) planned_hints: BTreeMap<u64, PlannedHint>,
     /// Probes are for a map, so that they fail where the catalog is empty.
@@ -111,7 +111,7 @@ pub(crate) struct Planned {
 pub(crate) enum Todo {
     Arrive,
     EndAttempt,
-    /// Of a waiter, by its number, as the two that follow.
+    /// A waiter's event, with the waiter's number, like the two that follow.
     Look(u64),
     TimeUp(u64),
     Leave(u64),
@@ -320,7 +320,7 @@ impl World {
         self.oracle_of(Rc::new(self.cluster.status(self.now)))
     }
 
-    /// From a status that was taken now.
+    /// Returns the oracle for a status that was taken now.
     pub(crate) fn oracle_of(&self, status: Rc<ClusterStatus>) -> Oracle<'_> {
         Oracle::new(&self.config, status, &self.ledger, self.now)
     }
