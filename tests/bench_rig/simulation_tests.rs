@@ -211,8 +211,8 @@ fn a_replica_that_stands_still_costs_ten_seconds_and_no_more() {
     );
 }
 
-/// How the defaults fare in brownouts at a load of 0.55: each replica ten times slower for 10 of 30
-/// seconds.
+/// The result of the defaults in brownouts at a load of 0.55: each replica is ten times slower for
+/// 10 of 30 seconds.
 struct Brownout {
     /// Tile p99 as a multiple of least connections'.
     ratio: f64,

@@ -16,7 +16,7 @@ use super::rig::{Plan, Rig};
 const ZOOM: u32 = 12;
 /// The tiles of a user's map: columns and rows.
 const MAP: (u32, u32) = (8, 5);
-/// How often the user pans.
+/// Number of times the user pans.
 const PANS: u32 = 8;
 
 fn plan(replicas: usize, store: TileStore) -> Plan {

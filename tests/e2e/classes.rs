@@ -7,7 +7,7 @@ use super::client::get;
 use super::requests::{WFS, XML};
 use super::rig::{Plan, Rig};
 
-/// How many requests of clients (not probes) `instance` has received.
+/// Returns the number of requests of clients (not probes) that `instance` has received.
 fn received(instance: &Instance) -> usize {
     instance
         .requests()

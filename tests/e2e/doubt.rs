@@ -227,7 +227,7 @@ async fn a_replica_with_another_password_is_not_taken_out_of_service_for_a_reloa
         conditions(rig) == ["credentials refused by slave1 (401)"]
     })
     .await;
-    // Where the fresh one has places it gets the reads; without it, the stale one serves.
+    // The fresh replica gets the reads while it has free slots; without it, the stale one serves.
     rig.app
         .control
         .set_mode("slave2", Mode::Drain, false, Instant::now())

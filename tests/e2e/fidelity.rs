@@ -18,7 +18,7 @@ fn received(rig: &Rig) -> std::sync::Arc<geofront::geosim::Request> {
         .expect("an upstream received the request")
 }
 
-/// Whether one upstream has received one request with exactly this body since the last look.
+/// True if one upstream has received one request with exactly this body since the last call.
 fn has_received(rig: &Rig, body: &[u8]) -> bool {
     let instances = || rig.replicas.iter().chain([&rig.main]);
     let posts: Vec<_> = instances()

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::client::Client;
 use super::rig::{Plan, Rig, upstream};
 
-/// In place, as `>` does: the file is there all the time, and for a moment holds only a part.
+/// Writes in place, like `>`: the file exists all the time and is incomplete for a moment.
 fn write_in_place(path: &Path, text: &str) {
     OpenOptions::new()
         .write(true)

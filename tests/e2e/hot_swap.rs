@@ -179,14 +179,14 @@ async fn an_edit_by_rename_or_by_a_swapped_link_takes_effect_as_one_in_place() {
         )
     };
     let first = heavier(50);
-    // As vim and Ansible do.
+    // Like vim and Ansible.
     std::fs::write(&beside, &first).unwrap();
     std::fs::rename(&beside, &path).unwrap();
     rig.until("the renamed file is in force", |rig| {
         rig.upstream("slave1").weight == 50
     })
     .await;
-    // As Kubernetes does.
+    // Like Kubernetes.
     std::fs::write(&target, first.replace("weight = 50", "weight = 60")).unwrap();
     std::os::unix::fs::symlink(&target, &beside).unwrap();
     std::fs::rename(&beside, &path).unwrap();

@@ -108,7 +108,7 @@ async fn a_connection_without_the_header_or_from_elsewhere_is_closed_and_counted
     assert!(silent.is_closed().await);
     let unlisted = send(rig.listener("elsewhere"), &[V1, get(MAP).as_bytes()]).await;
     assert!(unlisted.is_err());
-    // Where none is expected, none is read.
+    // A listener that expects no header reads none.
     let answer = rig.request(&[V1, get(MAP).as_bytes()].concat()).await;
     assert_eq!(answer.status, 400);
     assert_eq!(forwarded(&rig), None);

@@ -9,7 +9,7 @@ pub(crate) const CAPABILITIES: &str =
     "/geoserver/wms?service=WMS&version=1.3.0&request=GetCapabilities";
 pub(crate) const FEATURES: &str = "/geoserver/wfs?service=WFS&version=2.0.0&request=GetFeature&typeNames=geor:public_layer\
                             &outputFormat=application/json&count=200";
-/// Of the tile cache.
+/// A tile of the tile cache.
 pub(crate) const TILE: &str = "/geoserver/gwc/service/wmts?service=WMTS&version=1.0.0&request=GetTile&layer=geor:public_layer&style=\
                         &tilematrixset=EPSG:900913&tilematrix=EPSG:900913:2&tilerow=1&tilecol=1&format=image/png";
 pub(crate) const WFS: &str = "/geoserver/wfs";

@@ -27,7 +27,7 @@ fn configuration(folder: &Path, main: &Instance, replicas: &[Instance]) -> Strin
         )
 }
 
-/// Whether the state file has a number for each of so many replicas, and none is in a reload.
+/// True if the state file has an update sequence for each of the replicas, and none is in a reload.
 fn owes_nothing(folder: &Path, replicas: usize) -> bool {
     let Ok(text) = std::fs::read_to_string(folder.join("state.json")) else {
         return false;

@@ -37,7 +37,7 @@ pub(crate) struct Rig {
     directory: TempDir,
 }
 
-/// How a rig is built.
+/// The plan of a rig.
 #[derive(Clone)]
 pub(crate) struct Plan {
     replicas: usize,

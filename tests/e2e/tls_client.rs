@@ -99,14 +99,14 @@ impl Authority {
     }
 }
 
-/// As certbot and editors do.
+/// Replaces a file like certbot and editors.
 fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
     std::fs::write(&new, text).unwrap();
     std::fs::rename(new, path).unwrap();
 }
 
-/// How a client connects.
+/// The settings of a client's connections.
 #[derive(Clone)]
 pub(crate) struct ClientBuilder {
     roots: RootCertStore,

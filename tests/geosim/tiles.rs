@@ -11,7 +11,7 @@ use geofront::ogc::RequestClass;
 
 use crate::client::{GET_MAP, Reply, as_admin, get, get_with, start, start_with};
 
-/// So slow that nothing is rendered before the instance is made faster.
+/// Slow enough that nothing is rendered before the instance is made faster.
 const SLOW: Duration = Duration::from_secs(600);
 const FAST: f64 = 1e6;
 
