@@ -1,10 +1,12 @@
 //! Floods of HTTP/2: each has a bound, and others go on to be served.
 
+use geofront::geosim::Fault;
+use geofront::ogc::RequestClass;
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::http2::{HOST, Served, get, request, served};
-use super::requests::MAP;
+use super::requests::{FEATURES, MAP};
 use super::rig::{PATIENCE, Plan};
 
 /// The beginning of a connection: the preface, and settings without one.
@@ -159,4 +161,41 @@ async fn a_hundred_answers_to_a_window_of_zero_hold_no_slot_and_end_with_the_cli
     while sample(&served, "geofront_client_memory_bytes{of=\"answers\"}").await > 0.0 {
         assert!(tokio::time::Instant::now() < deadline, "it is still held");
     }
+}
+
+/// Frames that make the server reset a stream (CVE-2025-8671).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_the_client_has_us_reset_gives_its_slot_back() {
+    let served = served(Plan::replicas(1)).await;
+    served.rig.replicas[0].suffers(Fault::Hang.only(RequestClass::Feature));
+    let address = served.rig.listener("public");
+    let mut connection = served.client.connect(address, HOST).await.unwrap();
+    connection.send(PREFACE).await.unwrap();
+    // HPACK: GET and https, then the path and the authority as text.
+    let field = |index: u8, value: &str| {
+        let length = u8::try_from(value.len()).unwrap();
+        let length = match length.checked_sub(127) {
+            None => vec![length],
+            Some(rest) => vec![127, rest],
+        };
+        [&[index], &length[..], value.as_bytes()].concat()
+    };
+    let head = [b"\x82\x87".to_vec(), field(4, FEATURES), field(1, HOST)].concat();
+    let length = u8::try_from(head.len()).unwrap();
+    for stream in (1..100_u8).step_by(2) {
+        let headers = [&[0, 0, length, 1, 5, 0, 0, 0, stream][..], &head].concat();
+        connection.send(&headers).await.unwrap();
+        served
+            .rig
+            .until("it runs", |rig| rig.in_flight() == 1)
+            .await;
+        // A window beyond the largest.
+        let update = [0, 0, 4, 8, 0, 0, 0, 0, stream, 0x7f, 0xff, 0xff, 0xff];
+        connection.send(&update).await.unwrap();
+        served
+            .rig
+            .until("its slot is free", |rig| rig.in_flight() == 0)
+            .await;
+    }
+    assert_eq!(get(&served.connect().await, MAP).await.0, 200);
 }
