@@ -1,6 +1,6 @@
 # The two commands of the README, and those of CONTRIBUTING.md. Each installs what it needs and lacks (scripts/setup.sh).
 
-.PHONY: demo test search worlds bench bench-catalog bench-mix fuzz build release deb deny setup screenshots
+.PHONY: demo test search worlds bench bench-catalog bench-mix fuzz build release deb h2spec deny setup screenshots
 
 ## A simulated GeoServer cluster behind a real front door, in one process. ARGS="--replicas 5" goes to `geofront demo`.
 demo:
@@ -49,11 +49,17 @@ bench-mix:
 	@scripts/setup.sh build bench
 	cargo bench --locked --bench mix -- --table $(if $(strip $(ROWS)),--only $(subst $(empty) $(empty),$(comma),$(strip $(ROWS)))) $(ARGS)
 
-## Chance input for the classifier, a minute of it or SECONDS=600. Needs cargo-fuzz and a nightly compiler, and says so; what it checks,
-## `make test` checks on the corpus and some thousand changes to it, and `make search` on more.
+## Chance input for the classifier, a minute of it or SECONDS=600; TARGET=head for the reader of heads. Needs cargo-fuzz and a nightly
+## compiler, and says so; what it checks of the classifier, `make test` checks on the corpus and some thousand changes to it, and
+## `make search` on more.
 fuzz:
 	@scripts/setup.sh build
-	@scripts/fuzz.sh $(SECONDS)
+	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGET)
+
+## h2spec, a conformance suite of HTTP/2 (a Go program), against the real binary, over TLS and without.
+h2spec:
+	@scripts/setup.sh build
+	@scripts/h2spec.sh
 
 ## target/release/geofront, the ordinary way.
 build:

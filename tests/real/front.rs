@@ -1,6 +1,7 @@
 //! The real binary, `geofront run` on a configuration file, on ports the kernel chose; stopped when
 //! dropped.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ pub(crate) struct Front {
 #[derive(Deserialize)]
 struct Ports {
     listen: Vec<SocketAddr>,
+    listeners: HashMap<String, SocketAddr>,
     admin: SocketAddr,
 }
 
@@ -66,6 +68,11 @@ impl Front {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.ports.listen[0]
+    }
+
+    /// The address of a listener with a name.
+    pub(crate) fn listener(&self, name: &str) -> SocketAddr {
+        self.ports.listeners[name]
     }
 
     /// Returns the metrics as Prometheus would see them.

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Runs h2spec, a conformance suite of HTTP/2, against the real binary. Installs it into target/tools first, where it is not there.
+set -eu
+cd "$(dirname "$0")/.."
+if [ ! -x target/tools/h2spec ]; then
+    command -v go >/dev/null 2>&1 || {
+        echo "h2spec: go is missing: install the Debian package golang-go" >&2
+        exit 1
+    }
+    GOBIN="$PWD/target/tools" go install github.com/summerwind/h2spec/cmd/h2spec@latest
+fi
+cargo test --locked --test real -- h2spec
