@@ -12,10 +12,25 @@ pub struct ClientMemory {
     refused: AtomicU64,
 }
 
+/// What the clients of one network hold of each [`ClientMemory`].
+#[derive(Clone, Debug, Default)]
+pub struct NetworkMemory {
+    /// Of answers that slow clients have not read.
+    pub answers: Arc<HeldBytes>,
+    /// Of bodies that are read before an upstream gets them.
+    pub bodies: Arc<HeldBytes>,
+}
+
+/// A number of bytes that are held.
+#[derive(Debug, Default)]
+pub struct HeldBytes(AtomicUsize);
+
 /// Bytes of a [`ClientMemory`], given back when dropped.
 #[derive(Debug)]
 pub struct MemoryShare {
     memory: Arc<ClientMemory>,
+    /// What the client's network holds; `None` for one without a limit of its own.
+    network: Option<Arc<HeldBytes>>,
     bytes: usize,
 }
 
@@ -54,13 +69,47 @@ impl ClientMemory {
     }
 }
 
+impl HeldBytes {
+    fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Adds `bytes` if a network that holds the sum has no more than what would then be free.
+    /// `held` is what all networks hold. So one network never has more than half of the limit, two
+    /// never more than a third each, and something is left for another one.
+    fn take(&self, bytes: usize, held: usize, limit: usize) -> bool {
+        let free = limit.saturating_sub(held).saturating_sub(bytes);
+        let taken = |own: usize| own.checked_add(bytes).filter(|own| *own <= free);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 impl MemoryShare {
     /// Holds nothing yet.
     pub fn new(memory: &Arc<ClientMemory>) -> Self {
+        Self::of_network(memory, None)
+    }
+
+    /// Holds nothing yet, and counts for the network that holds `network`.
+    pub fn of_network(memory: &Arc<ClientMemory>, network: Option<Arc<HeldBytes>>) -> Self {
         Self {
             memory: Arc::clone(memory),
+            network,
             bytes: 0,
         }
+    }
+
+    /// True if more than half of `limit` bytes are held, or more than half of what this network may
+    /// hold: then slow clients are a burden to others.
+    pub fn is_short(&self, limit: usize) -> bool {
+        let network = self.network.as_ref();
+        self.memory.is_short(limit) || network.is_some_and(|network| network.get() > limit / 4)
     }
 
     /// Bytes that this share holds.
@@ -69,11 +118,19 @@ impl MemoryShare {
     }
 
     /// Takes `more` bytes. Returns false, and takes nothing, if all shares together would then hold
-    /// more than `limit`.
+    /// more than `limit`, or those of this network more than what would be free.
     pub fn grow(&mut self, more: usize, limit: usize) -> bool {
+        if let Some(network) = &self.network
+            && !network.take(more, self.memory.held(), limit)
+        {
+            self.memory.refused.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
         let has_room = self.memory.take(more, limit);
         if has_room {
             self.bytes += more;
+        } else if let Some(network) = &self.network {
+            network.give_back(more);
         }
         has_room
     }
@@ -83,6 +140,9 @@ impl MemoryShare {
         let less = less.min(self.bytes);
         self.bytes -= less;
         self.memory.held.fetch_sub(less, Ordering::Relaxed);
+        if let Some(network) = &self.network {
+            network.give_back(less);
+        }
     }
 }
 
@@ -107,6 +167,40 @@ mod tests {
         assert_eq!(memory.read(), (100, 100, 2));
         drop((first, second));
         assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn a_network_holds_at_most_what_is_free_and_leaves_something_for_others() {
+        let memory = Arc::default();
+        let networks: [Arc<HeldBytes>; 4] = Default::default();
+        let of =
+            |number: usize| MemoryShare::of_network(&memory, Some(Arc::clone(&networks[number])));
+        let all_of = |number| {
+            let mut shares: Vec<MemoryShare> = (0..1_000).map(|_| of(number)).collect();
+            shares.retain_mut(|share| share.grow(1, 120));
+            shares
+        };
+        let held: Vec<_> = (0..3).map(all_of).collect();
+        let lengths: Vec<_> = held.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [60, 30, 15]);
+        assert!(of(0).is_short(120) && !of(3).is_short(1_000));
+        assert!(of(3).grow(1, 120) && !of(3).grow(8, 120));
+        let mut unlimited = MemoryShare::new(&memory);
+        assert!(unlimited.grow(15, 120));
+        drop((held, unlimited));
+        assert_eq!(memory.held(), 0);
+        assert!(networks.iter().all(|network| network.get() == 0));
+    }
+
+    #[test]
+    fn what_a_network_is_refused_is_not_counted_for_it() {
+        let memory = Arc::default();
+        let network = Arc::<HeldBytes>::default();
+        let mut share = MemoryShare::of_network(&memory, Some(Arc::clone(&network)));
+        assert!(share.grow(10, 100) && !share.grow(41, 100));
+        assert_eq!(network.get(), 10);
+        share.shrink(4);
+        assert_eq!((network.get(), memory.held()), (6, 6));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use clients::{ClientConnections, ClientExcess, SlowClients};
 pub use counts::{ClassCounts, Counts, UpstreamCounts};
 pub use histogram::Buckets;
 use labelled::Labelled;
-pub use memory::{ClientMemory, MemoryShare};
+pub use memory::{ClientMemory, HeldBytes, MemoryShare, NetworkMemory};
 use sharded::{Sharded, Shards};
 pub use upstream::{Probe, UpstreamMetrics};
 

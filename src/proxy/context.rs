@@ -7,6 +7,7 @@ use crate::admission::{Client, ConcurrencyKeys};
 use crate::balance::{Lease, Watch};
 use crate::cluster::{About, Cause, Snapshot, Tried, Upstream};
 use crate::config::{ClassConfig, PeerTrust, RouteRule};
+use crate::metrics::HeldBytes;
 use crate::ogc::{Classified, RequestClass, Retryable};
 use crate::proxy::catalog_writes::scope;
 use crate::waiting_room::{Admission, ConcurrencyPermit};
@@ -85,6 +86,8 @@ pub struct Context {
     pub(super) interrupt: Option<Arc<Interrupt>>,
     /// What the listener adds to the request and its answer.
     pub(super) arrival: Option<Arc<Arrival>>,
+    /// What the client's network holds of the memory for bodies.
+    pub(super) bodies: Option<Arc<HeldBytes>>,
     /// Makes a tunnel of the client connection.
     pub(super) tunnel: Option<Tunnel>,
     /// The answer on its way through the client connection.
@@ -137,6 +140,7 @@ impl Context {
             is_refused: false,
             interrupt: None,
             arrival: None,
+            bodies: None,
             tunnel: None,
             delivery: None,
             _running: running,

@@ -1,5 +1,7 @@
 //! Tests that slow clients keep no upstream busy, and that fast ones get what is there.
 
+use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use geofront::geosim::{Behaviour, Fault};
@@ -16,7 +18,7 @@ use super::rig::{PATIENCE, Plan, Rig};
 const LENGTH: usize = 4_000_000;
 
 /// The whole answer fits.
-const MEMORY: &str = "[clients]\nanswer_memory = \"5MB\"";
+const MEMORY: &str = "[clients]\nanswer_memory = \"5MB\"\nall_answer_memory = \"1GB\"";
 
 /// Each is different, so that nothing is coalesced.
 fn map(number: usize) -> String {
@@ -31,17 +33,25 @@ fn images_of(bytes: usize) -> Behaviour {
 }
 
 /// A client whose system takes only a few kilobytes for it.
-async fn narrow_client(rig: &Rig) -> TcpStream {
+async fn narrow_client(rig: &Rig, from: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
+    socket
+        .bind(SocketAddr::new(from.parse().unwrap(), 0))
+        .unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(rig.address()).await.unwrap()
 }
 
 /// Clients that request a map each and read nothing of it.
 async fn readers(rig: &Rig, count: usize) -> Vec<TcpStream> {
+    readers_at(rig, "127.0.0.1", 0..count).await
+}
+
+/// The same, at an address of their own.
+async fn readers_at(rig: &Rig, from: &str, numbers: Range<usize>) -> Vec<TcpStream> {
     let mut readers = Vec::new();
-    for number in 0..count {
-        let mut reader = narrow_client(rig).await;
+    for number in numbers {
+        let mut reader = narrow_client(rig, from).await;
         reader
             .write_all(get(&map(number)).as_bytes())
             .await
@@ -83,6 +93,44 @@ async fn fifty_slow_readers_of_small_answers_do_not_delay_the_next_client() {
         .await
         .contains("geofront_client_memory_bytes{of=\"answers\"} 0\n")
     {
+        assert!(Instant::now() < deadline, "the memory is not given back");
+    }
+}
+
+/// The value of a metric.
+async fn sample(rig: &Rig, name: &str) -> usize {
+    let metrics = rig.metrics().await;
+    let value = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.expect("it is there").parse().unwrap()
+}
+
+/// "One office behind one address read slowly, and its answers took all of the memory: those
+/// of all other clients kept their slots."
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_slow_readers_of_one_address_leave_memory_to_those_of_another() {
+    const ALL: usize = 16_000_000;
+    let rig = Plan::replicas(1)
+        .behaving(images_of(LENGTH))
+        .with("[clients]\nanswer_memory = \"5MB\"\nall_answer_memory = \"16MB\"")
+        .start()
+        .await;
+    let held = "geofront_client_memory_bytes{of=\"answers\"}";
+    let refused = "geofront_client_memory_refused_total{of=\"answers\"}";
+    let one = readers_at(&rig, "127.0.0.1", 0..12).await;
+    let deadline = Instant::now() + PATIENCE;
+    while sample(&rig, refused).await == 0 {
+        assert!(Instant::now() < deadline, "there is room for all");
+    }
+    let of_one = sample(&rig, held).await;
+    assert!(of_one > ALL / 4 && of_one <= ALL / 2, "{of_one}");
+    let other = readers_at(&rig, "127.0.0.2", 12..18).await;
+    while sample(&rig, held).await <= ALL / 2 {
+        assert!(Instant::now() < deadline, "nothing is left for the other");
+    }
+    drop((one, other));
+    while sample(&rig, held).await > 0 {
         assert!(Instant::now() < deadline, "the memory is not given back");
     }
 }

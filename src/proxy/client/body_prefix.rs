@@ -22,7 +22,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 use tokio::time::{Instant, timeout_at};
 
-use crate::metrics::{ClientMemory, MemoryShare};
+use crate::metrics::{ClientMemory, HeldBytes, MemoryShare};
 use crate::ogc::{BODY_PREFIX, BodyReader};
 
 /// Pingora's retry buffer, and the most that one read of a body brings: what every request may
@@ -63,9 +63,11 @@ pub(in crate::proxy) struct BodyPrefix {
 }
 
 /// The memory of bodies.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::proxy) struct BodyMemory<'m> {
     pub(in crate::proxy) memory: &'m Arc<ClientMemory>,
+    /// What the client's network holds of it.
+    pub(in crate::proxy) network: Option<Arc<HeldBytes>>,
     /// Bytes of all bodies together.
     pub(in crate::proxy) limit: usize,
 }
@@ -77,11 +79,12 @@ impl BodyPrefix {
         mut reader: BodyReader,
         memory: BodyMemory<'_>,
     ) -> Result<Self> {
+        let limit = memory.limit;
         let mut prefix = Self::nothing(reader, memory);
         let deadline = Instant::now() + PATIENCE;
         let is_enough = |bytes: &[u8]| !reader.wants_more(bytes);
         prefix
-            .read_on(session, deadline, memory.limit, true, is_enough)
+            .read_on(session, deadline, limit, true, is_enough)
             .await?;
         prefix.reader = reader;
         Ok(prefix)
@@ -115,7 +118,7 @@ impl BodyPrefix {
             is_complete: false,
             sends: Sends::Pingoras,
             is_sent: false,
-            share: MemoryShare::new(memory.memory),
+            share: MemoryShare::of_network(memory.memory, memory.network),
         }
     }
 
@@ -293,6 +296,7 @@ mod tests {
     fn of(memory: &Arc<ClientMemory>) -> BodyMemory<'_> {
         BodyMemory {
             memory,
+            network: None,
             limit: LIMIT,
         }
     }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::networks::{Excess, Network, NetworkLimits, Networks};
 use crate::config::ClientLimits;
-use crate::metrics::{ClientExcess, Metrics};
+use crate::metrics::{ClientExcess, Metrics, NetworkMemory};
 
 /// Between two lines of the log about clients that exceed one limit.
 const LOG_EVERY: Duration = Duration::from_secs(10);
@@ -39,6 +39,7 @@ impl Clients {
         let client = CountedClient {
             clients: Arc::clone(self),
             counted: None,
+            memory: None,
         };
         if self.metrics.client_connections.begin() > self.most {
             self.metrics.client_connections.refused();
@@ -109,6 +110,8 @@ pub(in crate::proxy) struct CountedClient {
     clients: Arc<Clients>,
     /// Its network, and the limits of it.
     counted: Option<(Network, NetworkLimits)>,
+    /// What its network holds of the memory for slow clients.
+    memory: Option<NetworkMemory>,
 }
 
 impl CountedClient {
@@ -123,6 +126,7 @@ impl CountedClient {
         let excess = match clients.networks.enter(network, &limits, Instant::now()) {
             Ok(()) => {
                 self.counted = Some((network, limits));
+                self.memory = clients.networks.memory(network);
                 return true;
             }
             Err(Excess::Connections) => ClientExcess::PerAddress,
@@ -130,6 +134,11 @@ impl CountedClient {
         };
         clients.exceeded(excess, peer);
         false
+    }
+
+    /// What its network holds of the memory for slow clients; `None` if it has no limit.
+    pub(in crate::proxy) fn memory(&self) -> Option<NetworkMemory> {
+        self.memory.clone()
     }
 
     /// Counts a head that has begun and is not complete, until the returned value is dropped;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::preface;
 use crate::config::{Config, Listener};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, NetworkMemory};
 use crate::proxy::tls::{TlsSettings, TlsSocket};
 use crate::proxy_header;
 
@@ -100,6 +100,8 @@ pub(super) struct Greeted {
     pub(super) arrival: Option<Arc<Arrival>>,
     /// What was read of the first request.
     pub(super) ahead: BytesMut,
+    /// What the client's network holds of the memory for slow clients.
+    pub(super) memory: Option<NetworkMemory>,
 }
 
 impl From<Stream> for Greeted {
@@ -108,6 +110,7 @@ impl From<Stream> for Greeted {
             stream,
             arrival: None,
             ahead: BytesMut::new(),
+            memory: None,
         }
     }
 }
@@ -132,9 +135,9 @@ async fn greet_without_tls(
         ..Arrival::default()
     });
     Some(Greeted {
-        stream,
         arrival: http2.map(Arc::new),
         ahead: beginning.ahead,
+        ..Greeted::from(stream)
     })
 }
 

@@ -52,6 +52,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use crate::config::{Config, Limits};
 use crate::http1::HeadLimits;
+use crate::metrics::HeldBytes;
 use crate::proxy::http2::{self, ConnectionEnd, Http2Limits};
 use crate::proxy::running::RunningRequests;
 use clients::{Clients, CountedClient};
@@ -99,6 +100,8 @@ pub(super) struct Switches {
     pub(super) target: Option<Box<[u8]>>,
     /// What the connection's listener adds.
     pub(super) arrival: Option<Arc<Arrival>>,
+    /// What the client's network holds of the memory for bodies.
+    pub(super) bodies: Option<Arc<HeldBytes>>,
 }
 
 /// What connections share with the proxy that answers their requests.
@@ -226,7 +229,7 @@ where
         };
         let accepted = Instant::now();
         let first_head = accepted + self.config().timeouts.client_header;
-        let greeted = self.greet(stream, first_head).await?;
+        let mut greeted = self.greet(stream, first_head).await?;
         let config = self.config();
         // Only now known behind a proxy that speaks the PROXY protocol.
         let peer = peer(&greeted.stream).filter(|peer| !config.trust.allows_origin(*peer));
@@ -235,6 +238,7 @@ where
             return None;
         }
         drop(config);
+        greeted.memory = client.memory();
         match &greeted.arrival {
             Some(arrival) if arrival.is_http2 => {
                 let arrival = Arc::clone(arrival);
@@ -274,7 +278,14 @@ where
             deadline,
         };
         drop(config);
+        let Greeted {
+            stream,
+            ahead,
+            memory,
+            ..
+        } = greeted;
         let serve_one = |stream: Stream| {
+            let memory = memory.clone();
             let (connections, shutdown) = (Arc::clone(self), shutdown.clone());
             let arrival = Some(Arc::clone(&arrival));
             async move {
@@ -282,6 +293,7 @@ where
                 let first_head = Instant::now() + connections.config().timeouts.client_header;
                 let greeted = Greeted {
                     arrival,
+                    memory,
                     ..Greeted::from(stream)
                 };
                 connections
@@ -290,7 +302,6 @@ where
                     .unwrap_or_default();
             }
         };
-        let Greeted { stream, ahead, .. } = greeted;
         let ended = http2::serve(stream, ahead, limits, shutdown, serve_one).await;
         if ended == ConnectionEnd::Flood {
             self.parts.heads.metrics.http2_flood();
@@ -312,9 +323,13 @@ where
             stream,
             arrival,
             ahead,
+            memory,
         } = greeted;
         let mut stream = self.stream(stream, interrupt);
         stream.begin_with(ahead);
+        if let Some(memory) = &memory {
+            stream.count_for(Arc::clone(&memory.answers));
+        }
         if client.is_some() {
             // Streams of HTTP/2 share a socket.
             stream.measure_socket();
@@ -343,17 +358,17 @@ where
                 Incoming::Gone => return None,
                 Incoming::Refused(fault, method, target) => {
                     let hsts = arrival.as_ref().and_then(|arrival| arrival.hsts.as_ref());
-                    self.parts
-                        .heads
-                        .refuse(&mut stream, fault, &method, &target, hsts)
-                        .await;
+                    let heads = &self.parts.heads;
+                    // On the heap, and so is what follows: an idle connection carries no state of
+                    // what most connections never need.
+                    Box::pin(heads.refuse(&mut stream, fault, &method, &target, hsts)).await;
                     drop(stream);
                     break;
                 }
             };
             if let Some(port) = self.redirect_port() {
                 let heads = &self.parts.heads;
-                heads.redirect(&mut stream, &head, &bytes, port).await;
+                Box::pin(heads.redirect(&mut stream, &head, &bytes, port)).await;
                 drop(stream);
                 break;
             }
@@ -370,6 +385,7 @@ where
                 delivery: delivery.clone(),
                 target,
                 arrival: arrival.clone(),
+                bodies: memory.as_ref().map(|memory| Arc::clone(&memory.bodies)),
             };
             session.set_connection_user_context(Some(Box::new(switches)));
             let Some(reused) = self.proxy.process_new_http(session, shutdown).await else {
@@ -395,7 +411,7 @@ where
         // The client has its answer: a stop need not wait for what it still sends.
         drop(fresh);
         let left = remains.lock().take();
-        linger(left?).await;
+        Box::pin(linger(left?)).await;
         None
     }
 }

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::metrics::NetworkMemory;
+
 /// So that connections of different networks rarely meet at a lock.
 const SHARDS: usize = 16;
 
@@ -60,6 +62,7 @@ pub(super) enum Excess {
 struct Usage {
     connections: usize,
     heads: u32,
+    memory: NetworkMemory,
     /// When the connections that it opened so far would be over at its rate.
     paid_until: Instant,
 }
@@ -94,6 +97,7 @@ impl Networks {
             Usage {
                 connections: 0,
                 heads: 0,
+                memory: NetworkMemory::default(),
                 paid_until: now,
             }
         });
@@ -151,6 +155,12 @@ impl Networks {
         if let Some(usage) = part.usages.get_mut(&network) {
             usage.heads = usage.heads.saturating_sub(1);
         }
+    }
+
+    /// What the clients of a network with a connection hold of the memory for slow clients.
+    pub(super) fn memory(&self, network: Network) -> Option<NetworkMemory> {
+        let part = self.part(network).lock();
+        Some(part.usages.get(&network)?.memory.clone())
     }
 
     fn part(&self, network: Network) -> &Mutex<Part> {

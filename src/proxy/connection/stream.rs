@@ -45,7 +45,7 @@ use super::unsent::Unsent;
 use super::write_timer::WriteTimer;
 use crate::config::Config;
 use crate::http1::HeadLimits;
-use crate::metrics::ClientMemory;
+use crate::metrics::{ClientMemory, HeldBytes};
 
 /// What waits for a flush or a longer write, at most: the head of an answer and the whole of a
 /// small one.
@@ -174,6 +174,11 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
     /// What was read from the connection before.
     pub(in crate::proxy) fn begin_with(&mut self, ahead: BytesMut) {
         self.inbox.begin_with(ahead);
+    }
+
+    /// Counts what the client does not read for its network, too.
+    pub(in crate::proxy) fn count_for(&mut self, network: Arc<HeldBytes>) {
+        self.unsent.count_for(&self.memory, network);
     }
 
     /// What the requests of this connection share with it.
@@ -313,7 +318,7 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
     /// The connection takes nothing more: ready with an error when the client is too slow.
     /// `holds_slot`: an upstream waits for it.
     fn poll_too_slow(&mut self, cx: &mut Context<'_>, holds_slot: bool) -> Poll<io::Error> {
-        let is_strict = holds_slot || self.memory.is_short(self.limits.all_memory);
+        let is_strict = holds_slot || self.unsent.is_short(self.limits.all_memory);
         let rule = PaceRule {
             rate: if is_strict { self.limits.min_rate } else { 0 },
             patience: self.limits.patience,

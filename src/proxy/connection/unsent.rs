@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::metrics::{ClientMemory, MemoryShare};
+use crate::metrics::{ClientMemory, HeldBytes, MemoryShare};
 
 /// What every piece counts beside its bytes.
 const PIECE: usize = 64;
@@ -27,6 +27,16 @@ impl Unsent {
             length: 0,
             share: MemoryShare::new(memory),
         }
+    }
+
+    /// Counts what is held for the client's network, too. Nothing is held yet.
+    pub(in crate::proxy) fn count_for(&mut self, memory: &Arc<ClientMemory>, of: Arc<HeldBytes>) {
+        self.share = MemoryShare::of_network(memory, Some(of));
+    }
+
+    /// See [`MemoryShare::is_short`].
+    pub(in crate::proxy) fn is_short(&self, limit: usize) -> bool {
+        self.share.is_short(limit)
     }
 
     pub(in crate::proxy) fn is_empty(&self) -> bool {

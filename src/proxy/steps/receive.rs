@@ -40,11 +40,13 @@ pub(in crate::proxy) fn take_switches(
         delivery,
         target,
         arrival,
+        bodies,
     } = *switches;
     ctx.interrupt = Some(interrupt);
     ctx.tunnel = Some(tunnel);
     ctx.delivery = Some(delivery);
     ctx.arrival = arrival;
+    ctx.bodies = bodies;
     if let Some(target) = target {
         session
             .req_header_mut()
@@ -133,11 +135,12 @@ impl FrontDoor {
             return Err(self.refuse(ctx, Refusal::NoUpstream));
         }
         let memory = self.body_memory(ctx);
+        let limit = memory.limit;
         let mut prefix = ctx.body_prefix.take().unwrap_or_else(|| {
             let reader = body_reader(session.req_header(), most);
             BodyPrefix::nothing(reader, memory)
         });
-        let is_small_enough = prefix.gather(session, most, max_body, memory.limit).await?;
+        let is_small_enough = prefix.gather(session, most, max_body, limit).await?;
         ctx.body_prefix = Some(prefix);
         if is_small_enough {
             Ok(())
@@ -149,6 +152,7 @@ impl FrontDoor {
     fn body_memory(&self, ctx: &Context) -> BodyMemory<'_> {
         BodyMemory {
             memory: &self.parts.metrics.slow_clients.bodies,
+            network: ctx.bodies.clone(),
             limit: ctx.snapshot.config.clients.all_body_memory,
         }
     }
