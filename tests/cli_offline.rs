@@ -2,6 +2,8 @@
 
 #[path = "cli/binary.rs"]
 mod binary;
+#[path = "import/cases.rs"]
+mod import;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -358,12 +360,35 @@ fn mapping_prints_the_entries_of_the_security_proxy_and_the_gateway() {
 }
 
 #[test]
-fn import_prints_the_limits_of_a_controlflow_properties_and_refuses_other_files() {
+fn log_explains_a_request_of_a_file_and_of_standard_input() {
+    let line = "time=2026-03-01T09:12:03.353Z id=4f2a client=192.0.2.7 peer=192.0.2.7 method=GET path=/geoserver/wms status=503 class=map \
+        attempts=0 total_ms=1.000 bytes=10 end=refused:queue-full user=-\n";
+    let files = Files::new(&[("access.log", line)]);
+    let said = geofront(&["log", "--why", "4f2a", &files.text("access.log")]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    for part in [
+        "Request 4f2a of 2026-03-01T09:12:03.353Z: status 503",
+        "geofront answered itself, with the reason `queue-full`: every upstream is at its concurrency limit",
+    ] {
+        assert!(said.out.contains(part), "`{part}` is not in:\n{}", said.out);
+    }
+    let config = format!("{CLUSTER}[log]\naccess = '{}'\n", files.text("access.log"));
+    let configured = Files::new(&[("geofront.toml", &config)]);
+    let config = configured.text("geofront.toml");
+    let said = geofront(&["log", "--why", "4f2a", "--config", &config]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let said = geofront(&["log", "--why", "beef", "--config", &config]);
+    assert!(
+        said.code == 1 && said.err.contains("no request `beef` is in"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn import_prints_the_limits_of_a_controlflow_properties() {
     let rules = "# for the whole\ntimeout=60\nows.wms.getmap=4\nows.wns=3\n";
-    let files = Files::new(&[
-        ("controlflow.properties", rules),
-        ("haproxy.cfg", "defaults\n  mode http\n"),
-    ]);
+    let files = Files::new(&[("controlflow.properties", rules)]);
     let said = geofront(&["import", &files.text("controlflow.properties")]);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     for part in [
@@ -373,14 +398,4 @@ fn import_prints_the_limits_of_a_controlflow_properties_and_refuses_other_files(
     ] {
         assert!(said.out.contains(part), "`{part}` is not in:\n{}", said.out);
     }
-    let said = geofront(&["import", &files.text("haproxy.cfg")]);
-    assert!(
-        said.code == 1
-            && said.out.is_empty()
-            && said
-                .err
-                .contains("haproxy.cfg is no controlflow.properties"),
-        "{}",
-        said.err
-    );
 }

@@ -181,15 +181,24 @@ pub(super) struct Explain {
     pub(super) config: Option<PathBuf>,
 }
 
-/// Convert a GeoServer's controlflow.properties into configuration
+/// Convert a balancer's file, or a GeoServer's limits, into configuration
+///
+/// Reads a file of HAProxy, nginx or Apache (mod_proxy_balancer) and prints an equivalent
+/// configuration: listeners, the main and its replicas, timeouts, probes and weights, each with the
+/// line that it comes from. Every other line is listed at the end with the reason why it is not
+/// carried over. A file that shows no cluster of GeoServers is refused.
 ///
 /// Reads the rules of GeoServer's control-flow extension and prints the equivalent [limits] for the
 /// whole cluster. A rule without a counterpart becomes a comment with the reason. Changes nothing.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:
-  geofront import /opt/geoserver_datadir/controlflow.properties > /etc/geofront/conf.d/limits.toml")]
+#[command(after_long_help = "Examples:
+  geofront import /etc/haproxy/haproxy.cfg > geofront.toml && geofront check geofront.toml
+  nginx -T > all.conf && geofront import all.conf --main 10.0.0.1:8080
+  geofront import /opt/geoserver_datadir/controlflow.properties > /etc/geofront/conf.d/limits.toml
+
+Exit codes: 0 the configuration is printed; 1 the file is refused, with the reason.")]
 pub(super) struct Import {
-    /// The controlflow.properties
+    /// The file; what it is follows from its text
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
 }
@@ -204,6 +213,14 @@ pub(super) struct Import {
   geofront mapping
   geofront mapping --host 10.0.0.9")]
 pub(super) struct Mapping {
+
+    /// The server that is the main, by name or HOST:PORT, if no rule of the file shows it
+    #[arg(long, value_name = "SERVER")]
+    pub(super) main: Option<String>,
+
+    /// The group of servers that is the cluster, if the file has several
+    #[arg(long, value_name = "NAME")]
+    pub(super) pool: Option<String>,
     /// The name or address of this machine, with a port if it is not the listener's
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(super) host: Option<String>,

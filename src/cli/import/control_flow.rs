@@ -1,64 +1,28 @@
-//! `geofront import`: converts the limits of a GeoServer's `controlflow.properties` into
-//! `[limits]`.
+//! Converts the limits of a GeoServer's `controlflow.properties` into `[limits]`.
 //!
 //! Every rule with a counterpart becomes a line of `control_flow`; every other rule stays as a
 //! comment with the reason.
 
-use std::io::{Read, Write};
-use std::path::Path;
-
-use super::args;
-use super::exit::{Exit, Failure};
-use super::properties::{Property, properties};
+use super::super::properties::{Property, properties};
 use crate::config::control_flow::{Statement, statement};
-
-/// Maximum size of the file. Real ones have a dozen lines.
-const MAX_BYTES: u64 = 1 << 20;
-
-/// The first words of the known keys.
-const KEYS: [&str; 4] = ["ows", "user", "ip", "timeout"];
 
 const HEAD: &str = "\
 # Numbers are those of one GeoServer, and count for the whole cluster here: for rules that begin with `ows.`, multiply them by
 # the number of replicas. A user is who the trusted proxy names, and else an address; there is no cookie.
 ";
 
-pub(super) fn run(options: &args::Import, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let text = read(&options.file)?;
-    let properties = properties(&text);
-    if !properties.iter().any(is_of_control_flow) {
-        return Err(Failure::new(format!("{} is no controlflow.properties", options.file.display()))
-            .help("it has no rule such as `ows.wms.getmap=16`, `user=10` or `timeout=60`; other files are not understood"));
-    }
-    write!(
-        out,
-        "# From {}.\n{HEAD}{}",
-        options.file.display(),
-        limits(&properties)
-    )?;
-    Ok(Exit::Success)
+/// True if any line is a rule of control-flow.
+pub(super) fn is_control_flow(text: &str) -> bool {
+    properties(text).iter().any(is_rule)
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
-    let cannot = |why: &dyn std::fmt::Display| {
-        Failure::new(format!("cannot read {}: {why}", path.display()))
-    };
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| cannot(&error))?;
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| cannot(&error))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(cannot(&format!("it has more than {MAX_BYTES} bytes")));
-    }
-    // Java reads such files as Latin-1, in which every byte is a letter. Rules are ASCII anyway.
-    Ok(String::from_utf8(bytes)
-        .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect()))
+/// The rules as a configuration. `file` is the name of the old file.
+pub(super) fn convert(text: &str, file: &str) -> String {
+    format!("# From {file}.\n{HEAD}{}", limits(&properties(text)))
 }
 
-fn is_of_control_flow(property: &Property) -> bool {
-    let first = property.key.split('.').next().unwrap_or_default().trim();
-    KEYS.iter().any(|key| key.eq_ignore_ascii_case(first))
+fn is_rule(property: &Property) -> bool {
+    statement(&format!("{}={}", property.key, property.value)).is_ok()
 }
 
 /// The table `[limits]`.
@@ -105,6 +69,8 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::config::{Config, MapEnvironment};
 
@@ -165,9 +131,10 @@ mod tests {
             "",
             "defaults\n  mode http\n",
             "server { listen 80; }",
+            "defaults\n  timeout connect 5s\n  user haproxy\n",
             "a=b\n",
         ] {
-            assert!(!properties(text).iter().any(is_of_control_flow), "{text}");
+            assert!(!is_control_flow(text), "{text}");
         }
     }
 }
