@@ -335,6 +335,12 @@ fn check_can_ask_each_upstream_and_says_how_it_answered() {
     );
 }
 
+    let said = geofront(&["check", "--probe", "--json", &files.text("geofront.toml")]);
+    let json: serde_json::Value = serde_json::from_str(&said.out).expect("it is JSON");
+    assert_eq!(
+        (said.code, &json["findings"][0]["kind"]),
+        (1, &serde_json::json!("health"))
+    );
 #[test]
 fn mapping_prints_the_entries_of_the_security_proxy_and_the_gateway() {
     let files = Files::new(&[(

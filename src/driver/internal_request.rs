@@ -40,6 +40,8 @@ pub(super) struct InternalRequest {
     pub(super) body: Option<&'static str>,
     /// The request carries the credentials of `[geoserver]`.
     authenticates: bool,
+    /// The request asks for a connection that stays open, so that the answer shows for how long.
+    keeps_alive: bool,
 }
 
 /// The answer, as far as it was read.
@@ -51,6 +53,12 @@ pub(super) struct Answer {
     pub(super) location: String,
     /// The answer has a header that only control-flow sends.
     pub(super) is_from_control_flow: bool,
+    /// The time at which the answer was made, by the upstream's clock.
+    pub(super) date: String,
+    /// What the upstream says about the connection after the answer, and for how long it stays.
+    pub(super) connection: String,
+    pub(super) keep_alive: String,
+    pub(super) last_modified: String,
     pub(super) body: Vec<u8>,
     /// The body was read to its end.
     pub(super) is_complete: bool,
@@ -84,6 +92,15 @@ impl InternalRequest {
             target,
             body: None,
             authenticates: false,
+            keeps_alive: false,
+        }
+    }
+
+    /// Asks for a connection that stays open. It is closed after the answer all the same.
+    pub(super) fn keeping_alive(self) -> Self {
+        Self {
+            keeps_alive: true,
+            ..self
         }
     }
 
@@ -102,6 +119,7 @@ impl InternalRequest {
             target,
             body: Some(body),
             authenticates: true,
+            keeps_alive: false,
         }
     }
 
@@ -113,7 +131,12 @@ impl InternalRequest {
             concat!("geofront/", env!("CARGO_PKG_VERSION")),
         )?;
         request.insert_header("Accept-Encoding", "identity")?;
-        request.insert_header("Connection", "close")?;
+        let connection = if self.keeps_alive {
+            "keep-alive"
+        } else {
+            "close"
+        };
+        request.insert_header("Connection", connection)?;
         if let Some(body) = self.body {
             request.insert_header("Content-Type", "application/x-www-form-urlencoded")?;
             request.insert_header("Content-Length", body.len().to_string())?;
@@ -194,6 +217,10 @@ impl InternalClient {
             content_type: text(&head, "content-type"),
             location: text(&head, "location"),
             is_from_control_flow: head.headers.contains_key(fault_texts::CONTROL_FLOW_HEADER),
+            date: text(&head, "date"),
+            connection: text(&head, "connection"),
+            keep_alive: text(&head, "keep-alive"),
+            last_modified: text(&head, "last-modified"),
             ..Answer::default()
         };
         deadline

@@ -8,6 +8,7 @@ pub mod certificates;
 mod chosen_layer;
 pub mod config_watch;
 pub mod data_directory;
+pub mod examination;
 mod folder_watch;
 pub mod history;
 mod internal_request;

@@ -45,6 +45,14 @@ pub struct Behaviour {
     pub threads: Option<usize>,
     /// The control-flow extension.
     pub control_flow: Option<ControlFlow>,
+    /// GeoServer's version, as REST reports it.
+    pub version: &'static str,
+    /// Extensions beside the core modules, as REST reports them.
+    pub extensions: &'static [&'static str],
+    /// Java's version and its renderer, as REST reports them.
+    pub java: (&'static str, &'static str),
+    /// The clock is ahead by so many seconds, or behind if negative.
+    pub clock_skew: i64,
     /// Maps and tiles are padded to this size, so that a bench can choose it. The PNG stays valid.
     pub image_bytes: Option<usize>,
     /// How many requests the instance remembers for tests to look at; 0 spares the bench the
@@ -76,6 +84,10 @@ impl Default for Behaviour {
             keep_alive_requests: Some(DEFAULT_KEEP_ALIVE_REQUESTS),
             threads: None,
             control_flow: None,
+            version: "2.27.1",
+            extensions: &["gs-csw", "gs-importer-rest", "gs-wps"],
+            java: ("17.0.9", "PLATFORM DEFAULT"),
+            clock_skew: 0,
             image_bytes: None,
             remembered_requests: DEFAULT_REMEMBERED_REQUESTS,
             seed: 1,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -200,7 +201,7 @@ impl Exchange<'_> {
         &mut self,
         route: Route<'_>,
         ending: Ending,
-        drip: Option<(usize, std::time::Duration)>,
+        drip: Option<(usize, Duration)>,
     ) -> std::io::Result<Next> {
         let _thread = match &self.life.threads {
             Some(threads) => Some(
@@ -219,7 +220,7 @@ impl Exchange<'_> {
         &mut self,
         answer: Answer,
         ending: Ending,
-        drip: Option<(usize, std::time::Duration)>,
+        drip: Option<(usize, Duration)>,
     ) -> std::io::Result<Next> {
         let answer = if self.request.lists("accept-encoding", "gzip") && answer.is_compressible() {
             answer.compressed()
@@ -230,7 +231,7 @@ impl Exchange<'_> {
         let needs_close =
             self.request.minor_version() == 0 && matches!(answer.body, Body::Stream(_));
         let keep_alive = self.keep_alive && !needs_close;
-        let identity = self.identity();
+        let identity = self.identity(keep_alive);
         self.wire
             .send(
                 answer,
@@ -251,13 +252,30 @@ impl Exchange<'_> {
     }
 
     /// Returns the header lines by which a test identifies the instance, its catalog and the
-    /// request.
-    fn identity(&self) -> Vec<u8> {
+    /// request, and those that Tomcat adds: the time, and how long an idle connection stays for a
+    /// client that asks for it.
+    fn identity(&self, keep_alive: bool) -> Vec<u8> {
+        let behaviour = &self.life.behaviour;
+        let skew = Duration::from_secs(behaviour.clock_skew.unsigned_abs());
+        let now = SystemTime::now();
+        let now = if behaviour.clock_skew < 0 {
+            now - skew
+        } else {
+            now + skew
+        };
         let mut lines = format!(
-            "X-Geosim: {}\r\nX-Geosim-Epoch: {}\r\n",
+            "Date: {}\r\nX-Geosim: {}\r\nX-Geosim-Epoch: {}\r\n",
+            httpdate::fmt_http_date(now),
             self.life.name,
             self.life.catalog().contents.edits
         );
+        if keep_alive && self.request.lists("connection", "keep-alive") {
+            let seconds = behaviour.keep_alive.as_secs();
+            lines.push_str(&format!("Keep-Alive: timeout={seconds}\r\n"));
+            if self.request.minor_version() > 0 {
+                lines.push_str("Connection: keep-alive\r\n");
+            }
+        }
         if let Some(tag) = self.request.parameter(TAG) {
             lines.extend(["X-Geosim-Tag: ", &tag.replace(['\r', '\n'], ""), "\r\n"]);
         }

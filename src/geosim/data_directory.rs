@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
@@ -184,6 +185,7 @@ pub struct DataDirectory {
 struct Disk {
     contents: Arc<Contents>,
     update_sequence: u64,
+    changed_at: SystemTime,
 }
 
 impl DataDirectory {
@@ -217,6 +219,7 @@ impl DataDirectory {
             disk: Mutex::new(Disk {
                 contents: Arc::new(contents),
                 update_sequence: 0,
+                changed_at: SystemTime::now(),
             }),
             global_xml,
             inserted: Mutex::default(),
@@ -238,6 +241,16 @@ impl DataDirectory {
     /// Returns the text of `global.xml`.
     pub fn global_xml(&self) -> String {
         global_xml_of(self.update_sequence())
+    }
+
+    /// The time at which `global.xml` changed last.
+    pub fn changed_at(&self) -> SystemTime {
+        self.disk.lock().changed_at
+    }
+
+    /// From now on `global.xml` looks as if it had been written at `time`, as a copy may.
+    pub fn date(&self, time: SystemTime) {
+        self.disk.lock().changed_at = time;
     }
 
     /// Everything executed so far that must not be executed twice, oldest first.
@@ -270,6 +283,7 @@ impl DataDirectory {
 
     fn set_update_sequence(&self, disk: &mut Disk, number: u64) {
         disk.update_sequence = number;
+        disk.changed_at = SystemTime::now();
         self.write_global_xml(number)
             .expect("the directory given to DataDirectory::on_disk stays writable");
     }

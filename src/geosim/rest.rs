@@ -15,6 +15,9 @@ use super::request::Request;
 use super::rest_catalog;
 use super::rest_path::{JSON, RestPath, TEXT, XML, no_such};
 
+/// The revision that every instance reports.
+const REVISION: &str = "0000000";
+
 pub(super) async fn answer(life: &Life, request: &Request, path: &str) -> Answer {
     if let Err(refusal) = auth::permit(request) {
         return refusal;
@@ -29,9 +32,12 @@ pub(super) async fn answer(life: &Life, request: &Request, path: &str) -> Answer
         ["security", "acl", "catalog", "reload"] => {
             only_by_post(method, security_reload(life)).await
         }
-        ["resource", "global"] => {
-            Answer::ok(XML, life.data.global_xml()).with("Resource-Type", "resource")
-        }
+        ["resource", "global"] => Answer::ok(XML, life.data.global_xml())
+            .with("Resource-Type", "resource")
+            .with(
+                "Last-Modified",
+                httpdate::fmt_http_date(life.data.changed_at()),
+            ),
         ["settings"] => settings(life, request).await,
         ["imports", ..] => imports(life, request, &address),
         [
@@ -80,17 +86,26 @@ async fn security_reload(life: &Life) -> Answer {
 
 fn about(life: &Life, what: &str, address: &RestPath<'_>) -> Answer {
     let is_json = address.extension == Some("json");
+    let version = life.behaviour.version;
     match what {
         "version" if is_json => Answer::ok(
             JSON,
-            json!({"about": {"resource": [{"@name": "GeoServer", "Version": "2.27.1"}]}})
-                .to_string(),
+            json!({"about": {"resource": [
+                {"@name": "GeoServer", "Build-Timestamp": "01-Jan-2026 00:00", "Version": version, "Git-Revision": REVISION},
+                {"@name": "GeoTools", "Version": 33.1, "Git-Revision": REVISION},
+            ]}})
+            .to_string(),
         ),
         "version" | "manifest" => Answer::ok(
             XML,
-            "<about>\n  <resource name=\"GeoServer\">\n    <Build-Timestamp>01-Jan-2026 00:00</Build-Timestamp>\n    \
-             <Version>2.27.1</Version>\n    <Git-Revision>0000000</Git-Revision>\n  </resource>\n</about>\n",
+            format!(
+                "<about>\n  <resource name=\"GeoServer\">\n    <Build-Timestamp>01-Jan-2026 00:00</Build-Timestamp>\n    \
+                 <Version>{version}</Version>\n    <Git-Revision>{REVISION}</Git-Revision>\n  </resource>\n</about>\n"
+            ),
         ),
+        "status" if is_json => {
+            Answer::ok(JSON, json!({"about": {"status": modules(life)}}).to_string())
+        }
         "status" => Answer::ok(
             XML,
             "<about><statuss><status><module>gs-main</module><name>GeoServer Main</name><isAvailable>true</isAvailable>\
@@ -105,6 +120,27 @@ fn about(life: &Life, what: &str, address: &RestPath<'_>) -> Answer {
     }
 }
 
+/// The status of each module; the renderer of Java is one of them.
+fn modules(life: &Life) -> Vec<serde_json::Value> {
+    let behaviour = &life.behaviour;
+    let (java, renderer) = behaviour.java;
+    let extensions = behaviour.extensions.iter().copied();
+    let control_flow = behaviour.control_flow.map(|_| "gs-control-flow");
+    let mut modules: Vec<_> = ["gs-main", "gs-gwc", "gs-wms", "gs-wfs", "gs-wcs"]
+        .into_iter()
+        .chain(extensions)
+        .chain(control_flow)
+        .map(|module| {
+            json!({"module": module, "name": module, "isAvailable": true, "isEnabled": true, "version": behaviour.version})
+        })
+        .collect();
+    modules.push(json!({
+        "module": "jvm", "name": "Rendering Engine", "component": "java2d", "isAvailable": true, "isEnabled": true,
+        "version": java, "message": format!("Java 2D renderer configured with: {renderer}"),
+    }));
+    modules
+}
+
 async fn settings(life: &Life, request: &Request) -> Answer {
     if request.method() == "PUT" {
         return rest_catalog::change_settings(life, request).await;
@@ -115,7 +151,9 @@ async fn settings(life: &Life, request: &Request) -> Answer {
         JSON,
         json!({"global": {
             "settings": {"charset": "UTF-8", "numDecimals": 8, "proxyBaseUrl": "${X-Forwarded-Proto}://${X-Forwarded-Host}/geoserver"},
-            "updateSequence": number, "globalServices": true, "featureTypeCacheSize": 0,
+            "jai": {"allowInterpolation": false, "recycling": false, "tilePriority": 5, "tileThreads": 7, "memoryCapacity": 0.5,
+                    "memoryThreshold": 0.75, "imageIOCache": false, "pngEncoderType": "PNGJ"},
+            "updateSequence": number, "globalServices": true, "featureTypeCacheSize": 0, "lockProviderName": "fileLockProvider",
         }})
         .to_string(),
     )
