@@ -58,6 +58,8 @@ pub(super) enum Command {
     Reload(Reload),
     Sync(Sync),
     Catalog(Catalog),
+    Log(Log),
+    Top(Top),
     Completions(Completions),
     Man(Man),
 }
@@ -423,6 +425,51 @@ pub(super) struct Completions {
 }
 
 /// Write the manual pages, for packages
+/// Explain a request of the access log
+///
+/// Finds the request with this id and explains its line in sentences: what it was, where it went,
+/// where its time went, how it ended, and what to look at. The id stands in the answer's header
+/// X-Request-Id, in every refusal, and as `id=` in the access log.
+///
+/// Without FILE the log that the configuration names is searched. If it goes to standard output,
+/// the running geofront is queried, which keeps the last slow and failed requests.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  geofront log --why 4f2a9c1be07d6318
+  geofront log --why 4f2a9c1be07d6318 /var/log/geofront/access.log
+  journalctl -u geofront -o cat | geofront log --why 4f2a9c1be07d6318 -
+
+Exit codes: 0 found; 1 not found.")]
+pub(super) struct Log {
+    /// The id of the request
+    #[arg(long, value_name = "ID", required = true)]
+    pub(super) why: String,
+
+    /// The access log; `-` for standard input
+    #[arg(value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) endpoint: Endpoint,
+}
+
+/// Watch the cluster live in the terminal
+///
+/// Once a second: the state in a sentence, requests, errors and waiting requests of the last half
+/// minute, every class with its times and its queue, every upstream with its load, and the last
+/// slow and failed requests (`geofront log --why ID` explains one). q, Esc and Ctrl-C end it, the
+/// space bar holds it. If the output is not a terminal, one frame is printed.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  geofront top
+  geofront top | head -5
+
+Exit codes: 0 ended, or all well in a single frame; 1 and 2 as for `geofront status`.")]
+pub(super) struct Top {
+    #[command(flatten)]
+    pub(super) endpoint: Endpoint,
+}
+
 #[derive(Debug, Args)]
 #[command(hide = true)]
 pub(super) struct Man {

@@ -10,7 +10,8 @@ use super::endpoint::AdminEndpoint;
 use super::exit::Failure;
 use crate::admin::MARK;
 use crate::admin::answers::{
-    Failure as Refusal, ModeOrder, ModeOrdered, Reload, Rolls, Status, SyncOrdered,
+    Failure as Refusal, History, ModeOrder, ModeOrdered, Reload, Requests, Rolls, Status,
+    SyncOrdered,
 };
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -94,6 +95,18 @@ impl AdminClient {
 
     pub(super) fn order_sync(&self) -> Result<SyncOrdered, Failure> {
         let mut response = self.post("/api/catalog/sync", "")?;
+        self.parse(&mut response)
+    }
+
+    /// The history of the last five minutes, after sample `after`.
+    pub(super) fn history(&self, after: u64) -> Result<History, Failure> {
+        let mut response = self.get(&format!("/api/history?minutes=5&after={after}"))?;
+        self.parse(&mut response)
+    }
+
+    /// The last slow and failed requests after number `after`.
+    pub(super) fn requests(&self, after: u64) -> Result<Requests, Failure> {
+        let mut response = self.get(&format!("/api/requests?after={after}"))?;
         self.parse(&mut response)
     }
 

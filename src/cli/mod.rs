@@ -20,6 +20,7 @@ mod fixture;
 mod freshness;
 mod humanize;
 mod import;
+mod log;
 mod mapping;
 mod mode;
 mod properties;
@@ -86,6 +87,8 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
         Command::Reload(options) => reload::run(&client(&options.endpoint)?, out),
         Command::Sync(options) => sync::run(options, &client(&options.endpoint)?, out),
         Command::Completions(options) => completions::completions(options, out),
+        Command::Log(options) => log::run(options, out),
+        Command::Top(options) => top::run(options, &client(&options.endpoint)?, out),
         Command::Man(options) => completions::manual(options),
         Command::Catalog(options) => {
             catalog::run(&options.order, &client(options.order.endpoint())?, out)
