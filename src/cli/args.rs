@@ -114,23 +114,33 @@ pub(super) struct Demo {
 ///
 /// Reads the file and the files it includes like `geofront run`, and changes nothing. All problems
 /// are shown at once, with file, line and column, and so are settings that a valid configuration
-/// still lacks. With --probe each upstream is also probed as in operation: its health, its
-/// catalog's update sequence, and whether it accepts the credentials of [geoserver].
+/// still lacks.
+///
+/// With --probe each upstream is also examined: its health, its catalog's update sequence, its
+/// clock, how long it keeps idle connections, and whether it accepts the credentials of
+/// [geoserver]. With credentials, versions, modules, settings and the data directory are compared
+/// across the cluster. Each finding comes with what to do; a problem fails the check, a note does
+/// not.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront check
   geofront check --probe /srv/maps/geofront.toml
+  geofront check --probe --json | jq -r '.findings[] | select(.severity == \"problem\") | .what'
 
-Exit codes: 0 the configuration is right (and with --probe every upstream answered well and accepted the credentials);
-1 some upstream did not; 78 the configuration is wrong.")]
+Exit codes: 0 the configuration is right (and with --probe no problem was found);
+1 an upstream has a problem; 78 the configuration is wrong.")]
 pub(super) struct Check {
     /// The configuration
     #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub(super) file: PathBuf,
 
-    /// Also probe each upstream once
+    /// Also examine each upstream
     #[arg(long)]
     pub(super) probe: bool,
+
+    /// What was found as JSON, for scripts
+    #[arg(long, requires = "probe")]
+    pub(super) json: bool,
 }
 
 /// Show how a request is classified, where it would go, and why
@@ -190,8 +200,8 @@ pub(super) struct Explain {
 /// line that it comes from. Every other line is listed at the end with the reason why it is not
 /// carried over. A file that shows no cluster of GeoServers is refused.
 ///
-/// Reads the rules of GeoServer's control-flow extension and prints the equivalent [limits] for the
-/// whole cluster. A rule without a counterpart becomes a comment with the reason. Changes nothing.
+/// Also reads the controlflow.properties of GeoServer's control-flow extension and prints the
+/// equivalent [limits] for the whole cluster. Changes nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront import /etc/haproxy/haproxy.cfg > geofront.toml && geofront check geofront.toml
@@ -203,6 +213,14 @@ pub(super) struct Import {
     /// The file; what it is follows from its text
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
+
+    /// The server that is the main, by name or HOST:PORT, if no rule of the file shows it
+    #[arg(long, value_name = "SERVER")]
+    pub(super) main: Option<String>,
+
+    /// The group of servers that is the cluster, if the file has several
+    #[arg(long, value_name = "NAME")]
+    pub(super) pool: Option<String>,
 }
 
 /// Print the entries that lead geOrchestra to this front door
@@ -215,14 +233,6 @@ pub(super) struct Import {
   geofront mapping
   geofront mapping --host 10.0.0.9")]
 pub(super) struct Mapping {
-
-    /// The server that is the main, by name or HOST:PORT, if no rule of the file shows it
-    #[arg(long, value_name = "SERVER")]
-    pub(super) main: Option<String>,
-
-    /// The group of servers that is the cluster, if the file has several
-    #[arg(long, value_name = "NAME")]
-    pub(super) pool: Option<String>,
     /// The name or address of this machine, with a port if it is not the listener's
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(super) host: Option<String>,
@@ -415,16 +425,6 @@ impl CatalogOrder {
     }
 }
 
-/// Print the completion script of a shell, for packages
-#[derive(Debug, Args)]
-#[command(hide = true)]
-pub(super) struct Completions {
-    /// The shell
-    #[arg(value_name = "SHELL")]
-    pub(super) shell: clap_complete::Shell,
-}
-
-/// Write the manual pages, for packages
 /// Explain a request of the access log
 ///
 /// Finds the request with this id and explains its line in sentences: what it was, where it went,
@@ -470,6 +470,16 @@ pub(super) struct Top {
     pub(super) endpoint: Endpoint,
 }
 
+/// Print the completion script of a shell, for packages
+#[derive(Debug, Args)]
+#[command(hide = true)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// Write the manual pages, for packages
 #[derive(Debug, Args)]
 #[command(hide = true)]
 pub(super) struct Man {

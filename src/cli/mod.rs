@@ -29,6 +29,7 @@ mod rules;
 mod status;
 mod sync;
 mod table;
+mod top;
 
 use std::io::Write;
 use std::path::Path;
@@ -86,9 +87,9 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
         }
         Command::Reload(options) => reload::run(&client(&options.endpoint)?, out),
         Command::Sync(options) => sync::run(options, &client(&options.endpoint)?, out),
-        Command::Completions(options) => completions::completions(options, out),
         Command::Log(options) => log::run(options, out),
         Command::Top(options) => top::run(options, &client(&options.endpoint)?, out),
+        Command::Completions(options) => completions::completions(options, out),
         Command::Man(options) => completions::manual(options),
         Command::Catalog(options) => {
             catalog::run(&options.order, &client(options.order.endpoint())?, out)

@@ -77,7 +77,7 @@ fn watch(client: &AdminClient, out: &mut dyn Write) -> Result<Exit, Failure> {
 }
 
 /// The exit code for a status.
-fn judge(status: &Status) -> Exit {
+pub(super) fn judge(status: &Status) -> Exit {
     let is_all_well = status
         .upstreams
         .iter()
@@ -182,7 +182,7 @@ fn screen(status: &Status, address: &str, rates: Option<&Rates>) -> String {
     lines.join("\n") + "\n"
 }
 
-fn headline(status: &Status, address: &str) -> String {
+pub(super) fn headline(status: &Status, address: &str) -> String {
     let state = match (status.stopping, status.ready) {
         (true, _) => "stopping",
         (false, true) => "serving",
@@ -196,7 +196,7 @@ fn headline(status: &Status, address: &str) -> String {
 }
 
 /// A condition with its duration and remedy.
-fn condition(condition: &Condition) -> String {
+pub(super) fn condition(condition: &Condition) -> String {
     let Condition {
         text,
         remedy,
@@ -250,15 +250,19 @@ fn refused_reload(status: &Status) -> Option<String> {
     }
 }
 
-fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
-    let health = match (upstream.ejected_seconds, upstream.half_open) {
+/// Health in a word or two.
+pub(super) fn health(upstream: &Upstream) -> String {
+    match (upstream.ejected_seconds, upstream.half_open) {
         (Some(left), _) => format!("ejected, {} left", span(left)),
         (None, true) => format!("{}, on trial", upstream.health),
         (None, false) if upstream.health == Health::Down && upstream.reachable => {
             "failing".to_owned()
         }
         (None, false) => upstream.health.to_string(),
-    };
+    }
+}
+
+fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
     let weight = match upstream.effective_weight < upstream.weight {
         true => format!("{} of {}", upstream.effective_weight, upstream.weight),
         false => upstream.weight.to_string(),
@@ -266,7 +270,7 @@ fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
     vec![
         upstream.name.clone(),
         upstream.role.to_string(),
-        health,
+        health(upstream),
         mode(upstream),
         freshness::word(upstream).to_owned(),
         span(upstream.since_seconds),
