@@ -8,18 +8,22 @@
 //!
 //! An upstream above its bound is passed over for the next in the key's order: consistent hashing
 //! with bounded loads (Mirrokni, Thorup and Zadimoghaddam, 2016; HAProxy's `hash-balance-factor`).
-//! The bound is the mean load per weight, the new request included, times a factor, rounded up. At
-//! least one upstream is therefore always within it.
+//! The bound is the mean load per weight, the new request included, times a factor.
 //!
-//! The implementation deviates in one point: a request may exceed the bound somewhat where its key
-//! is in flight already ([`KeysInFlight`](super::KeysInFlight)). Otherwise the bound, which is
-//! meant for unrelated requests, would spread sixteen tiles that arrive within a millisecond over
-//! all replicas. Each replica would render the same metatile, although together the tiles are the
-//! work of one.
+//! The implementation deviates in two points:
 //!
-//! For an upstream that is slower than its peers the bound is not rounded up. Rounded up, it would
-//! allow one request to the slowest at any time, and a key has its order whatever the load: a
-//! sixteenth of the keys would go on to wait for an upstream that is ten times slower.
+//! * The bound is not rounded up. Where three upstreams have three requests each, rounding up would
+//!   allow one of them a fifth while another has two: affinity would cost more than it gains.
+//!   Instead an upstream may always take a request if it is idle, if no other has less load, or up
+//!   to [`ALWAYS_ALLOWED`]. At least one upstream is therefore always within its bound.
+//! * A request may exceed the bound somewhat where its key is in flight already
+//!   ([`KeysInFlight`](super::KeysInFlight)). Otherwise the bound, which is meant for unrelated
+//!   requests, would spread sixteen tiles that arrive within a millisecond over all replicas. Each
+//!   replica would render the same metatile, although together the tiles are the work of one.
+//!
+//! An upstream that is slower than its peers takes part with its reduced weight, but neither
+//! because it is idle nor because the key is in flight there: a sixteenth of the keys would go on
+//! to wait for an upstream that is ten times slower.
 
 use super::pick::{LoadSample, pick_by};
 use crate::hash::{SplitMix64, fnv1a};
@@ -35,6 +39,10 @@ pub struct AffinityRequest {
 
 /// Requests that may join their key on an upstream beyond the bound: the rest of a metatile.
 pub const AFFINITY_OVERFLOW: u32 = 15;
+
+/// Requests in flight, the new one included, that are within the bound of an upstream of mean
+/// weight: a server with two cores works on both at full speed.
+const ALWAYS_ALLOWED: u32 = 2;
 
 /// The properties of an upstream that [`pick_near`] needs.
 #[derive(Clone, Copy, Debug)]
@@ -58,17 +66,15 @@ pub fn pick_near(
     wish: AffinityRequest,
     start: usize,
 ) -> Option<usize> {
-    let mean = Mean::of((0..count).filter_map(|at| Some(candidate(at)?.load)));
+    let loads = (0..count).filter_map(|at| Some(candidate(at)?.load));
+    let bound = Bound::of(loads, wish.load_percent)?;
     let mut first: Option<(usize, f64)> = None;
     for at in 0..count {
         let Some(this) = candidate(at) else { continue };
-        if this.is_slow && !mean.allows_whole(this.load, wish.load_percent) {
-            continue;
-        }
-        if this.is_companion && mean.allows(this.load, wish.load_percent, AFFINITY_OVERFLOW) {
+        if this.is_companion && bound.allows_companion(this) {
             return Some(at);
         }
-        if mean.allows(this.load, wish.load_percent, 0) {
+        if bound.allows(this) {
             let distance = distance(wish.key, this.seed, this.load.weight);
             if first.is_none_or(|(_, nearest)| distance < nearest) {
                 first = Some((at, distance));
@@ -80,6 +86,59 @@ pub fn pick_near(
         .or_else(|| pick_by(count, |at| Some(candidate(at)?.load), start))
 }
 
+/// The bound on the load of one upstream.
+#[derive(Clone, Copy)]
+struct Bound {
+    mean: Mean,
+    least: LoadSample,
+    /// A hundred times the requests of all upstreams together when each is at its bound.
+    percent: u64,
+}
+
+impl Bound {
+    /// Returns the bound among upstreams with these loads; `None` if there are none.
+    fn of(loads: impl Iterator<Item = LoadSample>, load_percent: u32) -> Option<Self> {
+        let mut mean = Mean::EMPTY;
+        let mut least: Option<LoadSample> = None;
+        let mut count: u64 = 0;
+        for load in loads {
+            mean = mean.with(load);
+            count += 1;
+            if least.is_none_or(|least| load.compare_cost(least).is_lt()) {
+                least = Some(load);
+            }
+        }
+        let percent = mean.in_flight.saturating_mul(load_percent.into());
+        Some(Self {
+            mean,
+            least: least?,
+            percent: percent.max(count * u64::from(ALWAYS_ALLOWED) * 100),
+        })
+    }
+
+    /// True if the upstream may take one more request of any key.
+    fn allows(self, this: AffinityCandidate) -> bool {
+        let load = this.load;
+        let is_within = || {
+            let all = (u128::from(load.in_flight) + 1) * u128::from(self.mean.weight) * 100;
+            all <= u128::from(self.percent) * u128::from(load.weight)
+        };
+        let is_idle = load.in_flight == 0 && !this.is_slow;
+        is_idle || load.compare_cost(self.least).is_le() || is_within()
+    }
+
+    /// True if the upstream may take one more request of a key that is in flight there.
+    fn allows_companion(self, this: AffinityCandidate) -> bool {
+        let beyond = if this.is_slow { 0 } else { AFFINITY_OVERFLOW };
+        let in_flight = this.load.in_flight.saturating_sub(beyond);
+        let load = LoadSample {
+            in_flight,
+            ..this.load
+        };
+        self.allows(AffinityCandidate { load, ..this })
+    }
+}
+
 /// The total load and weight, the new request included.
 #[derive(Clone, Copy, Debug)]
 pub struct Mean {
@@ -88,33 +147,28 @@ pub struct Mean {
 }
 
 impl Mean {
+    const EMPTY: Self = Self {
+        in_flight: 1,
+        weight: 0,
+    };
+
     /// Returns the mean of these candidates.
     pub fn of(candidates: impl Iterator<Item = LoadSample>) -> Self {
-        candidates.fold(
-            Self {
-                in_flight: 1,
-                weight: 0,
-            },
-            |sum, candidate| Self {
-                in_flight: sum.in_flight + u64::from(candidate.in_flight),
-                weight: sum.weight + u64::from(candidate.weight),
-            },
-        )
+        candidates.fold(Self::EMPTY, Self::with)
     }
 
-    /// True if one more request stays within `percent` of the mean, rounded up, and `beyond`. For
-    /// whole numbers, `n + 1 <= ceil(x)` is `n < x`.
-    pub fn allows(self, candidate: LoadSample, percent: u32, beyond: u32) -> bool {
-        let in_flight = u128::from(candidate.in_flight.saturating_sub(beyond));
-        let here = in_flight * u128::from(self.weight) * 100;
+    fn with(self, candidate: LoadSample) -> Self {
+        Self {
+            in_flight: self.in_flight + u64::from(candidate.in_flight),
+            weight: self.weight + u64::from(candidate.weight),
+        }
+    }
+
+    /// True if one more request stays within `percent` of the mean, rounded up. For whole numbers,
+    /// `n + 1 <= ceil(x)` is `n < x`.
+    pub fn allows(self, candidate: LoadSample, percent: u32) -> bool {
+        let here = u128::from(candidate.in_flight) * u128::from(self.weight) * 100;
         here < u128::from(percent) * u128::from(self.in_flight) * u128::from(candidate.weight)
-    }
-
-    /// True if one more request stays within `percent` of the mean, not rounded up.
-    fn allows_whole(self, candidate: LoadSample, percent: u32) -> bool {
-        let in_flight = u128::from(candidate.in_flight) + 1;
-        let here = in_flight * u128::from(self.weight) * 100;
-        here <= u128::from(percent) * u128::from(self.in_flight) * u128::from(candidate.weight)
     }
 }
 

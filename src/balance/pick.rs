@@ -27,7 +27,7 @@ impl LoadSample {
     /// Compares `(in_flight + 1) / weight` without dividing. The products are at most 2^32 * 2^32,
     /// so they cannot overflow.
     #[inline]
-    fn compare_cost(self, other: Self) -> Ordering {
+    pub(super) fn compare_cost(self, other: Self) -> Ordering {
         let here = (u64::from(self.in_flight) + 1) * u64::from(other.weight);
         let there = (u64::from(other.in_flight) + 1) * u64::from(self.weight);
         here.cmp(&there)

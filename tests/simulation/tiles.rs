@@ -74,7 +74,11 @@ impl World {
     }
 }
 
-/// Returns whether one more at `place` is at most `percent` of the mean, rounded up, and `beyond`.
+/// Requests in flight that any upstream of mean weight may have, the new one included.
+const ALWAYS: u64 = 2;
+
+/// Returns whether one more at `place`, without counting `beyond`, is allowed: an idle upstream, one
+/// with the least load, one with at most `percent` of the mean, or one with at most [`ALWAYS`].
 /// During a slow start, the uncertainty of the status counts in favour of the choice, as in
 /// `costs_at_most`.
 fn is_within(place: &UpstreamStatus, all: &[&UpstreamStatus], percent: u32, beyond: u32) -> bool {
@@ -91,7 +95,10 @@ fn is_within(place: &UpstreamStatus, all: &[&UpstreamStatus], percent: u32, beyo
         .iter()
         .map(|status| u64::from(status.in_flight))
         .sum::<u64>();
-    u64::from(place.in_flight.saturating_sub(beyond)) * weight * 100
-        < u64::from(percent) * in_flight * most
-        || weight == 0
+    let here = u64::from(place.in_flight.saturating_sub(beyond)) + 1;
+    let has_least = all
+        .iter()
+        .all(|other| here * least(other) <= (u64::from(other.in_flight) + 1) * most);
+    let bound = (u64::from(percent) * in_flight).max(100 * ALWAYS * all.len() as u64);
+    here == 1 || has_least || here * weight * 100 <= bound * most
 }

@@ -120,9 +120,8 @@ impl Snapshot {
                     .filter(|candidate| !candidate.is_out(tried))
                     .map(|candidate| candidate.load_sample(now)),
             );
-            let is_within = |candidate: &Candidate| {
-                mean.allows(candidate.load_sample(now), FRESH_LOAD_PERCENT, 0)
-            };
+            let is_within =
+                |candidate: &Candidate| mean.allows(candidate.load_sample(now), FRESH_LOAD_PERCENT);
             let fresh = self.choose(&self.fresh, demand, near, tried, &is_within, now);
             if matches!(fresh, Found::Taken(_)) {
                 return fresh;
