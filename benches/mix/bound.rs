@@ -7,10 +7,10 @@ use crate::arrivals::{Arrival, Kind};
 use crate::in_time::InTime;
 use crate::rig::quantiles::Quantiles;
 use crate::scenario::Scenario;
-use crate::simulation::{self, Rules, World};
+use crate::simulation::{self, Recognition, Rules, World};
 
 /// Policies that are worth knowing the bound of.
-const POLICIES: [(&str, Rules); 12] = [
+const POLICIES: [(&str, Rules); 13] = [
     ("leastconn", Rules::LEAST_CONNECTIONS),
     (
         "least expected work",
@@ -66,11 +66,18 @@ const POLICIES: [(&str, Rules); 12] = [
     (
         "cap learned, classes",
         Rules {
-            sees_slowness: false,
+            slowness: Recognition::None,
             ..Rules::DEFAULTS
         },
     ),
     ("defaults", Rules::DEFAULTS),
+    (
+        "defaults, speeds known",
+        Rules {
+            slowness: Recognition::Known,
+            ..Rules::DEFAULTS
+        },
+    ),
 ];
 
 pub(crate) struct Bound {

@@ -74,10 +74,12 @@ struct Arguments {
     /// Every row within some 21 minutes.
     #[arg(long)]
     table: bool,
-    /// Only scenarios whose name contains one of these.
+    /// Only scenarios whose name contains one of these; `brownout+shared` are two words of one
+    /// name.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Only front doors whose name contains one of these. The others are compared to the first.
+    /// Only front doors whose name contains one of these, or ends in it as in `leastconn$`. The
+    /// others are compared to the first.
     #[arg(long, value_delimiter = ',')]
     front: Vec<String>,
     /// So many drawn mixes, of the seeds from `--seed` on. In the model also every scenario with
@@ -195,9 +197,16 @@ fn rows(only: &[String], mut all: Vec<Scenario>) -> io::Result<Vec<Scenario>> {
     Ok(all)
 }
 
-/// Whether `name` contains `part`, in whatever case.
+/// True if `name` contains `part`, in whatever case. A part that ends in `$` is the end of a name,
+/// and `+` joins several parts that must all be in it.
 fn is_in(part: &str, name: &str) -> bool {
-    name.to_lowercase().contains(&part.to_lowercase())
+    let name = name.to_lowercase();
+    part.to_lowercase()
+        .split('+')
+        .all(|part| match part.strip_suffix('$') {
+            Some(end) => name.ends_with(end),
+            None => name.contains(part),
+        })
 }
 
 /// Whether `name` contains one of `parts`, or there are none.

@@ -6,9 +6,9 @@ use crate::arrivals::{Arrival, Kind};
 use crate::bound::Bound;
 use crate::renderers::Model;
 use crate::scenario::{Lengths, Scenario};
-use crate::simulation::Rules;
+use crate::simulation::{Recognition, Rules};
 
-const POLICIES: [(&str, Rules); 3] = [
+const POLICIES: [(&str, Rules); 4] = [
     (
         "cap 16, classes, heavy 4",
         Rules {
@@ -19,11 +19,18 @@ const POLICIES: [(&str, Rules); 3] = [
     (
         "cap learned, classes",
         Rules {
-            sees_slowness: false,
+            slowness: Recognition::None,
             ..Rules::DEFAULTS
         },
     ),
     ("defaults", Rules::DEFAULTS),
+    (
+        "defaults, speeds known",
+        Rules {
+            slowness: Recognition::Known,
+            ..Rules::DEFAULTS
+        },
+    ),
 ];
 
 /// One policy in one mix, as multiples of leastconn; answers in time as the difference to it.

@@ -55,6 +55,11 @@ impl Renderers {
         }
     }
 
+    /// Returns how many times as fast it works now.
+    pub(crate) fn speed(&self) -> f64 {
+        self.speed
+    }
+
     /// Works so many times as fast from `now` on.
     pub(crate) fn set_speed(&mut self, speed: f64, now: f64) {
         self.advance(now);

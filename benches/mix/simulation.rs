@@ -25,13 +25,25 @@ pub(crate) struct Rules {
     pub(crate) caps: Option<[usize; 3]>,
     /// Instead of `caps`: each replica's is learned, as with `max_in_flight = "auto"`.
     pub(crate) learns: bool,
-    /// A replica that is slower than its peers gets less.
-    pub(crate) sees_slowness: bool,
+    /// How a replica that is slower than its peers is recognised; it then gets less.
+    pub(crate) slowness: Recognition,
     /// Tiles before maps before heavy ones; else in order of arrival.
     pub(crate) by_kind: bool,
     /// To the replica with the least expected work in flight, each request at the mean of its kind;
     /// else with the fewest requests.
     pub(crate) by_cost: bool,
+}
+
+/// How slow replicas are recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recognition {
+    /// Not at all.
+    None,
+    /// By the times of their answers, as geofront does.
+    Measured,
+    /// The speed of each replica is known at every moment, which no front door can know. Beyond
+    /// that there is nothing to gain.
+    Known,
 }
 
 /// The mean work of each [`Kind`], in milliseconds: what a front door would learn.
@@ -47,7 +59,7 @@ impl Rules {
     pub(crate) const LEAST_CONNECTIONS: Self = Self {
         caps: None,
         learns: false,
-        sees_slowness: false,
+        slowness: Recognition::None,
         by_kind: false,
         by_cost: false,
     };
@@ -55,7 +67,7 @@ impl Rules {
     /// As geofront is by default.
     pub(crate) const DEFAULTS: Self = Self {
         learns: true,
-        sees_slowness: true,
+        slowness: Recognition::Measured,
         ..Self::capped(8, true)
     };
 
@@ -144,12 +156,13 @@ impl Replica {
                 .map(|((with_others, others), cost)| (with_others - others) * cost)
                 .sum::<usize>() as f64;
         }
-        let share = if rules.sees_slowness {
-            self.slowness.share()
-        } else {
-            balance::WHOLE
+        let share = match rules.slowness {
+            Recognition::None => 1.0,
+            Recognition::Measured => f64::from(self.slowness.share()),
+            // A replica that stands still comes last.
+            Recognition::Known => self.renderers.speed().max(f64::MIN_POSITIVE),
         };
-        (self.in_flight[0] + 1) as f64 / f64::from(share)
+        (self.in_flight[0] + 1) as f64 / share
     }
 
     fn count(&mut self, kind: Kind, change: isize) {
@@ -298,7 +311,7 @@ impl Front<'_> {
     }
 
     fn review(&self, now: f64) {
-        if self.rules.sees_slowness {
+        if self.rules.slowness == Recognition::Measured {
             balance::review(
                 self.replicas.iter().map(|replica| &replica.slowness),
                 self.at(now),
@@ -360,7 +373,7 @@ impl Front<'_> {
     fn choose(&self, kind: Kind, now: f64) -> Option<usize> {
         let has_room = |at: &usize| self.replicas[*at].has_room(kind, self.rules);
         let count = self.replicas.len();
-        if self.rules.sees_slowness && kind != Kind::Heavy {
+        if self.rules.slowness == Recognition::Measured && kind != Kind::Heavy {
             let is_light = kind == Kind::Tile;
             let is_due = |at: &usize| {
                 has_room(at)

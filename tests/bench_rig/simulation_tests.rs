@@ -7,7 +7,7 @@ use geofront::balance;
 use crate::arrivals::{Arrival, Burst, Kind, Phase, Plan};
 use crate::mix::PORTAL;
 use crate::renderers::Model;
-use crate::simulation::{self, Rules, World};
+use crate::simulation::{self, Recognition, Rules, World};
 use crate::trouble::{Episode, Trouble};
 
 fn at(ms: u64, kind: Kind, work: u64) -> Arrival {
@@ -309,4 +309,33 @@ fn the_model_knows_troubles_of_speed_only() {
     ]
     .map(Trouble::is_of_speed);
     assert_eq!(known, [true, true, false, false]);
+}
+
+#[test]
+fn a_replica_whose_slowness_is_known_gets_no_request_that_another_would_answer_sooner() {
+    let arrivals: Vec<Arrival> = (0..20)
+        .map(|n| at(1000 + n * 500, Kind::Map, 100))
+        .collect();
+    let episodes = [Episode {
+        during: Duration::from_millis(500)..Duration::from_secs(60),
+        replica: 0,
+        trouble: Trouble::Slow(0.1),
+    }];
+    let world = World {
+        arrivals: &arrivals,
+        model: Model::Shared,
+        cores: 4,
+        speeds: &[1.0; 2],
+        episodes: &episodes,
+    };
+    let slowest = |slowness| {
+        let rules = Rules {
+            slowness,
+            ..Rules::LEAST_CONNECTIONS
+        };
+        simulation::latencies(world, rules).into_iter().max()
+    };
+    let in_time = Some(Duration::from_millis(101));
+    assert!(slowest(Recognition::Known) <= in_time);
+    assert!(slowest(Recognition::None) > in_time);
 }
