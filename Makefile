@@ -2,10 +2,11 @@
 
 .PHONY: demo test search worlds bench bench-catalog bench-mix fuzz build release deb h2spec deny setup screenshots
 
-## A simulated GeoServer cluster behind a real front door, in one process. ARGS="--replicas 5" goes to `geofront demo`.
+## A simulated GeoServer cluster behind a real front door, in one process, with a map page. ARGS="--replicas 5" goes to `geofront demo`.
+## The first build takes some minutes, and cargo prints its progress; afterwards the demo is up within 10 s.
 demo:
 	@scripts/setup.sh build
-	cargo run --locked --quiet -- demo $(ARGS)
+	cargo run --locked -- demo $(ARGS)
 
 # The worlds of tests/simulation.rs: those of every run, and 64 of the day.
 SIM_SEEDS ?= $(shell date +0..256,%Y%m%d000..%Y%m%d064)
@@ -80,11 +81,10 @@ deny:
 	@cargo deny --version >/dev/null 2>&1 || { echo "make deny needs cargo-deny: cargo install --locked cargo-deny" >&2; exit 1; }
 	cargo deny --locked check
 
-## docs/images/*.png: the status page of the demo under load, photographed in headless Chromium. Some six minutes. Needs chromium and
-## node 20 (apt install chromium nodejs), which nothing else does, so it stands apart from `make test`.
+## docs/images/*.png: the map and the status page of the demo, photographed in headless Chromium. Some seven minutes. ARGS="--only map"
+## takes the map only.
 screenshots:
-	@scripts/setup.sh build
-	@node --version >/dev/null 2>&1 && chromium --version >/dev/null 2>&1 || { echo "make screenshots needs node and chromium: apt install nodejs chromium" >&2; exit 1; }
+	@scripts/setup.sh build test
 	cargo build --locked --quiet
 	node scripts/screenshots.mjs target/debug/geofront $(ARGS)
 

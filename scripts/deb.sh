@@ -33,6 +33,8 @@ put 644 packaging/prometheus/geofront.rules.yml /usr/share/geofront/prometheus/g
 put 644 packaging/grafana/geofront.json /usr/share/geofront/grafana/geofront.json
 for manifest in packaging/kubernetes/*.yaml; do put 644 "$manifest" "/usr/share/geofront/${manifest#packaging/}"; done
 put 644 LICENSE /usr/share/doc/geofront/copyright
+put 644 src/demo/vendor/leaflet/LICENSE /usr/share/doc/geofront/leaflet.LICENSE
+put 644 src/geosim/world.LICENSE /usr/share/doc/geofront/world.LICENSE
 # The commands of the binary that is packed, for shells and as manual pages.
 bash=/usr/share/bash-completion/completions/geofront
 zsh=/usr/share/zsh/vendor-completions/_geofront

@@ -1,14 +1,14 @@
-// Makes docs/images/*.png: runs the demo under a bounded load and photographs its status page in headless Chromium, driven over a pipe
-// (no library). Usage: node scripts/screenshots.mjs path/to/geofront [seconds of load before the first picture]
+// Makes docs/images/*.png: runs the demo and photographs its map page, then its status page under a bounded load, in headless Chromium.
+// Usage: node scripts/screenshots.mjs path/to/geofront [--only map] [seconds of load before the first picture of the status page]
 import { spawn } from "node:child_process";
 import fs from "node:fs";
 import http from "node:http";
-import os from "node:os";
 import path from "node:path";
+import { parseArgs } from "node:util";
+import { pause, startBrowser } from "./chromium.mjs";
 
-const [binary, warmup = "290"] = process.argv.slice(2);
+const { values: { only }, positionals: [binary, warmup = "290"] } = parseArgs({ options: { only: { type: "string" } }, allowPositionals: true });
 const images = path.join(import.meta.dirname, "..", "docs", "images");
-const pause = milliseconds => new Promise(done => setTimeout(done, milliseconds));
 
 function ask(url, method = "GET") {
   return new Promise((done, fail) => http.request(url, { method, headers: { "X-Geofront": "screenshots" } }, answer => {
@@ -19,12 +19,12 @@ function ask(url, method = "GET") {
 
 // The demo on ports that the kernel chooses; it prints them.
 async function startDemo() {
-  const demo = spawn(binary, ["demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"], { stdio: ["ignore", "pipe", "inherit"] });
+  const demo = spawn(binary, ["demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--map", "127.0.0.1:0"], { stdio: ["ignore", "pipe", "inherit"] });
   let text = "";
   for await (const part of demo.stdout) {
     text += part;
-    const front = /clients come in at\s+http:\/\/([\d.:]+)/.exec(text), admin = /status page\s+http:\/\/([\d.:]+)/.exec(text);
-    if (front && admin) return { demo, front: front[1], admin: admin[1] };
+    const front = /clients come in at\s+http:\/\/([\d.:]+)/.exec(text), admin = /status page\s+http:\/\/([\d.:]+)/.exec(text), map = /Ready .* open http:\/\/([\d.:]+)/.exec(text);
+    if (front && admin && map) return { demo, front: front[1], admin: admin[1], map: map[1] };
   }
   throw new Error(`the demo ended:\n${text}`);
 }
@@ -53,49 +53,45 @@ function load(front) {
   return () => { clearInterval(beat); agent.destroy(); };
 }
 
-async function startBrowser() {
-  const profile = fs.mkdtempSync(path.join(os.tmpdir(), "geofront-screenshots-"));
-  const flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--remote-debugging-pipe", `--user-data-dir=${profile}`, "about:blank"];
-  const browser = spawn("chromium", flags, { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
-  const [, , , commands, answers] = browser.stdio, waiting = new Map();
-  let number = 0, text = "";
-  answers.on("data", part => {
-    const whole = (text + part).split("\0");
-    text = whole.pop();
-    for (const message of whole.map(JSON.parse)) waiting.get(message.id)?.(message);
-  });
-  const send = (method, params = {}, sessionId) => new Promise((done, fail) => {
-    waiting.set(++number, message => message.error ? fail(new Error(`${method}: ${message.error.message}`)) : done(message.result));
-    commands.write(`${JSON.stringify({ id: number, method, params, sessionId })}\0`);
-  });
-  const close = async () => {
-    browser.kill();
-    await new Promise(done => browser.on("exit", done));
-    fs.rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
-  };
-  return { send, close };
-}
-
 async function photograph(browser, admin, name, { width = 1400, dark = false } = {}) {
-  const { targetId } = await browser.send("Target.createTarget", { url: "about:blank" });
-  const { sessionId } = await browser.send("Target.attachToTarget", { targetId, flatten: true });
-  const send = (method, params) => browser.send(method, params, sessionId);
-  await send("Emulation.setDeviceMetricsOverride", { width, height: 900, deviceScaleFactor: 1, mobile: width < 500 });
-  await send("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }] });
-  await send("Page.navigate", { url: `http://${admin}/` });
+  const page = await browser.open(`http://${admin}/`, { width, dark });
   await pause(5000);
-  const { cssContentSize } = await send("Page.getLayoutMetrics");
-  const clip = { x: 0, y: 0, width, height: Math.min(cssContentSize.height, width < 500 ? 1900 : 1500), scale: 1 };
-  const { data } = await send("Page.captureScreenshot", { format: "png", captureBeyondViewport: true, clip });
-  fs.writeFileSync(path.join(images, `${name}.png`), Buffer.from(data, "base64"));
-  await browser.send("Target.closeTarget", { targetId });
+  await page.photograph(path.join(images, `${name}.png`), width < 500 ? 1900 : 1500);
+  await page.close();
 }
 
-const { demo, front, admin } = await startDemo();
-const stopLoad = load(front), browser = await startBrowser();
+// The map while one replica is out of memory, after some seconds of plain round robin.
+async function photographMap(browser, map) {
+  const page = await browser.open(`http://${map}/`, { width: 1600, height: 1000 });
+  const press = selector => page.evaluate(`document.querySelector(${JSON.stringify(selector)}).click()`);
+  await pause(12000);
+  await press("#publish");
+  await pause(20000);
+  await press("[data-name=slave1] [data-order=poison]");
+  await press("header [data-way=round-robin]");
+  await pause(9000);
+  await press("header [data-way=geofront]");
+  await pause(22000);
+  await page.photograph(path.join(images, "demo-map.png"));
+  await press("#revive");
+  await page.close();
+}
+
+const { demo, front, admin, map } = await startDemo();
+const browser = await startBrowser();
+let stopLoad = () => {};
 try {
+  await photographMap(browser, map);
+  if (only !== "map") await photographStatus();
+} finally {
+  stopLoad();
+  await browser.close();
+  demo.kill("SIGINT");
+}
+
+async function photographStatus() {
+  stopLoad = load(front);
   const { upstreams } = JSON.parse(await ask(`http://${admin}/api/status`));
-  for (const { url } of upstreams) await ask(`${url}/geosim/speed?factor=0.01`, "POST");
   fs.mkdirSync(images, { recursive: true });
   await pause(warmup * 1000);
   await photograph(browser, admin, "status-page");
@@ -104,8 +100,4 @@ try {
   await pause(8000);
   await ask(`http://${admin}/api/catalog/sync`, "POST");
   await photograph(browser, admin, "status-page-dark", { dark: true });
-} finally {
-  stopLoad();
-  await browser.close();
-  demo.kill("SIGINT");
 }

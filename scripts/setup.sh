@@ -19,6 +19,8 @@ needs() {
         echo "/usr/lib/cgi-bin/mapserv cgi-mapserver"
         echo "ogrinfo gdal-bin"
         echo "promtool prometheus"
+        echo "chromium chromium"
+        echo "node nodejs"
         ;;
     bench)
         echo "haproxy haproxy"

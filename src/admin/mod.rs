@@ -30,6 +30,7 @@ mod patient_stream;
 mod places;
 mod words;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +56,13 @@ pub(crate) use guard::MARK;
 use history::{History, Reading};
 use listener::Client;
 pub use places::Capacity;
+
+/// Where [`serve_beside`] has the status page.
+pub(crate) const PAGE_BESIDE: &str = "/status";
+
+/// The permissions of the status page in a frame of a page of its own origin.
+const FRAMED_CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// Maximum size of a request body.
 const MAX_BODY: usize = 16 * 1024;
@@ -86,6 +94,12 @@ pub struct AdminState {
     events: Events,
     history: History,
     capacity: Capacity,
+}
+
+impl fmt::Debug for AdminState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminState").finish_non_exhaustive()
+    }
 }
 
 impl AdminState {
@@ -157,6 +171,35 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: watc
         () = state.events.record_all(transitions) => unreachable!("the state holds the sender of transitions"),
         () = state.history.record_all(|| state.reading()) => unreachable!("a timer does not end"),
     }
+}
+
+/// Serves `routes` on a listener of their own, with the access control and the bounds of the admin
+/// endpoints, until `shutdown` turns true. The admin endpoints answer every other path there,
+/// except that the status page is at [`PAGE_BESIDE`], where a page of `routes` may frame it.
+pub(crate) async fn serve_beside(
+    listener: TcpListener,
+    state: Arc<AdminState>,
+    routes: Router,
+    shutdown: watch::Receiver<bool>,
+) {
+    let address = listener
+        .local_addr()
+        .expect("a bound socket has an address");
+    let capacity = state.capacity;
+    let app = App {
+        state,
+        address,
+        stop: shutdown.clone(),
+    };
+    let page = Router::new()
+        .route(PAGE_BESIDE, get(api::page))
+        .layer(middleware::map_response(allow_own_frame));
+    let router = routes
+        .merge(page)
+        .fallback_service(router(app.clone()))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(app, check_admission));
+    listener::run(listener, router, capacity, shutdown).await;
 }
 
 fn router(app: App) -> Router {
@@ -234,13 +277,30 @@ async fn limit_time(request: Request, next: Next) -> Response {
     }
 }
 
-async fn harden(mut response: Response<Body>) -> Response<Body> {
+async fn harden(response: Response<Body>) -> Response<Body> {
+    hardened(response, HeaderValue::from_static(CONTENT_POLICY), "DENY")
+}
+
+async fn allow_own_frame(response: Response<Body>) -> Response<Body> {
+    let policy = HeaderValue::from_static(FRAMED_CONTENT_POLICY);
+    hardened(response, policy, "SAMEORIGIN")
+}
+
+/// Adds what every answer to a browser carries. `policy` states what the page may do, and `frames`
+/// where it may be framed.
+pub(crate) fn hardened(
+    mut response: Response<Body>,
+    policy: HeaderValue,
+    frames: &'static str,
+) -> Response<Body> {
+    response
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, policy);
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::X_FRAME_OPTIONS, frames),
     ] {
         response
             .headers_mut()

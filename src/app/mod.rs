@@ -60,6 +60,8 @@ pub struct App {
     /// The same for listeners with a name.
     pub listeners: Vec<(String, SocketAddr)>,
     pub admin: SocketAddr,
+    /// What the admin listener shows, for other listeners.
+    pub(crate) admin_state: Arc<AdminState>,
     pub control: Arc<Control>,
     pub reload: Arc<ConfigReload>,
     front_door: FrontDoor,
@@ -178,7 +180,7 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
         move |after| requests_after(&front_door, after)
     };
     let (reloads, stopping) = (Arc::clone(&reload), Arc::clone(&draining));
-    let state = AdminState::new(
+    let admin_state = AdminState::new(
         controlled,
         reloads,
         counted,
@@ -188,7 +190,11 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
         budget.admin,
     );
     let rest = vec![
-        tokio::spawn(admin::serve(admin_listener, state, rest_stopped.clone())),
+        tokio::spawn(admin::serve(
+            admin_listener,
+            Arc::clone(&admin_state),
+            rest_stopped.clone(),
+        )),
         tokio::spawn(front_door.clone().move_waits(rest_stopped.clone())),
         tokio::spawn(driver::run(
             Arc::clone(&control),
@@ -218,6 +224,7 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
         listen,
         listeners: named,
         admin,
+        admin_state,
         control,
         reload,
         front_door,

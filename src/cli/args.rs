@@ -90,8 +90,8 @@ pub(super) struct Run {
 /// Show everything in one process: simulated GeoServers behind a real front door
 ///
 /// Starts a simulated main GeoServer and replicas (each draws maps in its own colour, with its name
-/// on them), the front door before them, and the admin endpoint. Prints what to try. Ctrl-C ends
-/// it; nothing is left behind.
+/// on them), the front door before them, the admin endpoint, and a map page with controls over the
+/// simulation and a guided tour. Prints what to try. Ctrl-C ends it; nothing is left behind.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront demo
@@ -108,6 +108,10 @@ pub(super) struct Demo {
     /// Status page, API and metrics
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     pub(super) admin: SocketAddr,
+
+    /// Map page with controls, on loopback
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9091")]
+    pub(super) map: SocketAddr,
 }
 
 /// Check a configuration, and show every problem in it

@@ -1,22 +1,48 @@
-//! A simulated GeoServer cluster behind a real front door, in one process.
+//! A simulated GeoServer cluster behind a real front door, in one process, with a map page.
+//!
+//! ```text
+//!   browser ──> map_server          the map page, its controls, and the status page in a frame
+//!      │             └── orders ──> simulated_cluster ── main, slave1, slave2 ...
+//!      ├── tiles ──> the front door ──────────────────────────┘  │
+//!      └── tiles ──> naive_round_robin ──────────────────────────┘
+//! ```
 
-use std::net::SocketAddr;
+mod burst;
+mod exchange;
+mod instructions;
+mod map_server;
+mod naive_round_robin;
+mod simulated_cluster;
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{interval, timeout};
+
+use crate::admin;
 use crate::app::{self, App, StartError};
 use crate::config::MapEnvironment;
-use crate::geosim::{Behaviour, DataDirectory, Instance, PASSWORD, USER};
+use crate::geosim::{Instance, PASSWORD, USER};
+pub use instructions::Addresses;
+use map_server::Simulation;
+pub use simulated_cluster::{Order, SimulatedCluster};
 
 /// The configuration exists in memory only.
 const FILE: &str = "/demo/geofront.toml";
 
-/// Long enough to be seen, short enough to wait for.
-const RELOAD_TIME: Duration = Duration::from_secs(3);
-
 /// The variable with the password of the simulated GeoServers.
 const PASSWORD_VARIABLE: &str = "GEOSERVER_PASSWORD";
+
+/// How long the start waits for all replicas to serve.
+const READY_LIMIT: Duration = Duration::from_secs(10);
+const READY_POLL: Duration = Duration::from_millis(20);
 
 /// The size and addresses of the demo.
 #[derive(Clone, Copy, Debug)]
@@ -24,49 +50,114 @@ pub struct Options {
     pub replicas: u16,
     pub listen: SocketAddr,
     pub admin: SocketAddr,
+    /// The map page, on loopback.
+    pub map: SocketAddr,
 }
 
 /// A running demo.
 pub struct Demo {
     pub app: App,
-    pub main: Instance,
-    pub replicas: Vec<Instance>,
+    pub cluster: Arc<SimulatedCluster>,
+    pub addresses: Addresses,
+    stop: watch::Sender<bool>,
+    servers: [JoinHandle<()>; 2],
 }
 
-/// Starts the instances and the front door before them.
-pub async fn start(options: Options) -> Result<Demo, StartError> {
-    let data = DataDirectory::new();
-    let behaviour = Behaviour {
-        control_url: true,
-        reload_time: RELOAD_TIME,
-        ..Behaviour::default()
-    };
-    let instance = |name: &str| Instance::start(name, &data, behaviour.clone());
-    let main = instance("main");
-    let replicas: Vec<Instance> = (1..=options.replicas)
-        .map(|number| instance(&format!("slave{number}")))
-        .collect();
+/// The reason why the demo did not start.
+#[derive(Debug)]
+pub enum DemoError {
+    Start(StartError),
+    /// The address of the map page.
+    Listen(SocketAddr, io::Error),
+    /// The controls of the demo are for the machine itself only.
+    NotLoopback(SocketAddr),
+}
+
+impl fmt::Display for DemoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(error) => error.fmt(f),
+            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::NotLoopback(address) => write!(
+                f,
+                "the map page of the demo at {address}: must be a loopback address, because its controls have no password"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for DemoError {}
+
+/// Starts the instances, the front door before them, the naive balancer and the map page.
+pub async fn start(options: Options) -> Result<Demo, DemoError> {
+    if !options.map.ip().is_loopback() {
+        return Err(DemoError::NotLoopback(options.map));
+    }
+    let page = bind(options.map).await?;
+    let naive = bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+    let cluster = Arc::new(SimulatedCluster::start(options.replicas));
     let environment = MapEnvironment::new()
-        .file(FILE, configuration(options, &main, &replicas))
+        .file(FILE, configuration(options, &cluster))
         .environment_variable(PASSWORD_VARIABLE, PASSWORD);
-    let app = app::start(Path::new(FILE), Arc::new(environment)).await?;
+    let app = app::start(Path::new(FILE), Arc::new(environment))
+        .await
+        .map_err(DemoError::Start)?;
+    let addresses = Addresses {
+        front: reachable(app.listen[0]),
+        admin: app.admin,
+        map: address_of(&page),
+        naive: address_of(&naive),
+    };
+    let (stop, stopped) = watch::channel(false);
+    let simulation = Simulation::new(Arc::clone(&cluster), addresses.front, addresses.naive);
+    let replicas = cluster.replicas().map(Instance::address).collect();
+    let servers = [
+        tokio::spawn(naive_round_robin::serve(naive, replicas, stopped.clone())),
+        tokio::spawn(admin::serve_beside(
+            page,
+            Arc::clone(&app.admin_state),
+            map_server::routes(simulation),
+            stopped,
+        )),
+    ];
     Ok(Demo {
         app,
-        main,
-        replicas,
+        cluster,
+        addresses,
+        stop,
+        servers,
     })
 }
 
-fn configuration(options: Options, main: &Instance, replicas: &[Instance]) -> String {
+async fn bind(address: SocketAddr) -> Result<TcpListener, DemoError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| DemoError::Listen(address, error))
+}
+
+fn address_of(listener: &TcpListener) -> SocketAddr {
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
+}
+
+/// The address by which this machine reaches a listener.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    address
+}
+
+fn configuration(options: Options, cluster: &SimulatedCluster) -> String {
     let mut text = format!(
         "listen = [\"{}\"]\nadmin = \"{}\"\n",
         options.listen, options.admin
     );
-    for (instance, role) in replicas
-        .iter()
-        .map(|replica| (replica, "replica"))
-        .chain([(main, "main")])
-    {
+    // The burst comes from clients with addresses of their own.
+    text += "trusted_proxies = [\"127.0.0.1/32\"]\ntrusted_identity = []\n";
+    let replicas = cluster.replicas().map(|replica| (replica, "replica"));
+    for (instance, role) in replicas.chain([(&cluster.main, "main")]) {
         text += &format!(
             "[upstreams.{}]\nurl = \"http://{}\"\nrole = \"{role}\"\n",
             instance.name(),
@@ -75,59 +166,38 @@ fn configuration(options: Options, main: &Instance, replicas: &[Instance]) -> St
     }
     text +=
         &format!("[geoserver]\nusername = \"{USER}\"\npassword_env = \"{PASSWORD_VARIABLE}\"\n");
-    text += "[health]\ninterval = \"1s\"\nprobe_layer = \"geor:public_layer\"\nejection = \"5s\"\nslow_start = \"5s\"\n";
-    text + "[catalog]\npoll = \"2s\"\nsettle = \"1s\"\n[log]\naccess = \"off\"\n"
+    text += "[health]\ninterval = \"1s\"\ntimeout = \"1500ms\"\nfall = 2\nprobe_layer = \"geor:public_layer\"\nejection = \"5s\"\nslow_start = \"5s\"\n";
+    text += "[limits]\nqueue_timeout = \"90s\"\n";
+    text + "[catalog]\npoll = \"2s\"\nsettle = \"1s\"\nroll_share = 100\n[log]\naccess = \"off\"\n"
 }
 
 impl Demo {
     /// Suggestions to try, with the bound ports.
     pub fn instructions(&self) -> String {
-        let (front, admin) = (self.app.listen[0], self.app.admin);
-        let replica = self
-            .replicas
-            .first()
-            .map_or_else(|| self.main.address(), Instance::address);
-        let name = self.replicas.first().map_or("main", Instance::name);
-        let map = "service=WMS&version=1.1.1&request=GetMap&styles=&format=image/png&srs=EPSG:4326&bbox=-180,-90,180,90";
-        format!(
-            "\
-geofront demo: one main and {count} simulated GeoServers behind a real front door.
+        instructions::instructions(self.addresses, &self.cluster)
+    }
 
-  clients come in at   http://{front}/geoserver/
-  status page          http://{admin}/        (leave it open while you try what follows)
+    /// Waits until every upstream serves; false if that takes too long.
+    pub async fn is_ready(&self) -> bool {
+        let all_serve = || {
+            let status = self.app.control.status(Instant::now());
+            status.upstreams.iter().all(|upstream| upstream.eligible)
+        };
+        let waiting = async {
+            let mut look = interval(READY_POLL);
+            while !all_serve() {
+                look.tick().await;
+            }
+        };
+        timeout(READY_LIMIT, waiting).await.is_ok()
+    }
 
-Try, in another terminal:
-
-  a map, drawn by a different replica each time (the header X-Geosim says by which):
-    curl -sD- -o map.png \"http://{front}/geoserver/wms?{map}&layers=geor:public_layer&width=400&height=200\"
-
-  publish a layer on the main, through the front door. The replicas do not know it yet; each is taken out of service, reloaded
-  (here it takes {reload} s) and put back in, one at a time, and no client gets a wrong answer meanwhile:
-    curl -u {USER}:{PASSWORD} -H 'Content-Type: application/json' -d '{{\"featureType\":{{\"name\":\"parcels\"}}}}' \\
-      http://{front}/geoserver/rest/workspaces/geor/datastores/cadastre/featuretypes
-    geofront status --watch --admin {admin}
-    curl -sD- -o parcels.png \"http://{front}/geoserver/wms?{map}&layers=geor:parcels&width=400&height=200\"
-
-  reload them all after a change that GeoServer does not count (a style edited on disk, say), and be told of each step:
-    geofront sync --wait --admin {admin}
-
-  break {name}: it answers \"200 OK\" with OutOfMemoryError, and no client notices:
-    curl -X POST \"http://{replica}/geosim/fault?kind=oom\"
-
-  see that it is set aside, and why:
-    geofront status --admin {admin}
-
-  heal it:
-    curl -X POST \"http://{replica}/geosim/heal\"
-
-  take it out for a restart, without an error for anyone, and back in:
-    geofront drain {name} --wait --admin {admin}
-    geofront ready {name} --admin {admin}
-
-Ctrl-C ends it; nothing is left behind.
-",
-            count = self.replicas.len(),
-            reload = RELOAD_TIME.as_secs(),
-        )
+    /// Ends everything.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        self.app.stop().await;
+        for server in self.servers {
+            server.await.expect("a server of the demo does not panic");
+        }
     }
 }

@@ -55,6 +55,13 @@ pub struct Behaviour {
     pub clock_skew: i64,
     /// Maps and tiles are padded to this size, so that a bench can choose it. The PNG stays valid.
     pub image_bytes: Option<usize>,
+    /// Tiles show the coastlines of the world, and layers other than the public one as lines over
+    /// its land (for the demo).
+    pub draws_world: bool,
+    /// The red, green and blue of its maps and tiles; by default they depend on its name.
+    pub tint: Option<[u8; 3]>,
+    /// Scripts of other sites may read answers, as with the CORS filter of GeoServer's `web.xml`.
+    pub allows_cross_origin: bool,
     /// How many requests the instance remembers for tests to look at; 0 spares the bench the
     /// copying.
     pub remembered_requests: usize,
@@ -89,6 +96,9 @@ impl Default for Behaviour {
             java: ("17.0.9", "PLATFORM DEFAULT"),
             clock_skew: 0,
             image_bytes: None,
+            draws_world: false,
+            tint: None,
+            allows_cross_origin: false,
             remembered_requests: DEFAULT_REMEMBERED_REQUESTS,
             seed: 1,
             tls: None,

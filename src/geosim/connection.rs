@@ -279,6 +279,10 @@ impl Exchange<'_> {
         if let Some(tag) = self.request.parameter(TAG) {
             lines.extend(["X-Geosim-Tag: ", &tag.replace(['\r', '\n'], ""), "\r\n"]);
         }
+        if self.life.behaviour.allows_cross_origin {
+            lines +=
+                "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: X-Geosim\r\n";
+        }
         lines.into_bytes()
     }
 

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use png::{BitDepth, ColorType, Encoder};
 
+use super::behaviour::Behaviour;
 use super::font;
+use super::tile_address::TileAddress;
+use super::world::World;
 use crate::hash::fnv1a;
 
 /// The text chunk that names the instance.
@@ -22,13 +25,23 @@ const MAX_PICTURES: usize = 256;
 const WHITE: u8 = 0;
 const TINT: u8 = 1;
 const INK: u8 = 2;
+/// Pixels along one side of a tile.
+const TILE: usize = 256;
+/// Colours from sea to land of a tile of the world; ink and nothing come after them.
+const SHADES: u8 = 9;
+/// The distance of the lines of a layer on the tiles of the world, in pixels.
+const HATCH: usize = 12;
+const HATCH_WIDTH: usize = 3;
 
 /// Draws for one instance, each kind of picture once.
 pub(super) struct Painter {
     name: String,
-    palette: [u8; 9],
+    tint: [u8; 3],
     padded_to: Option<usize>,
+    /// For an instance that draws tiles of the world instead of plain ones.
+    world: Option<World>,
     pictures: Mutex<HashMap<Picture, Bytes>>,
+    world_tiles: Mutex<HashMap<(TileAddress, bool), Bytes>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,25 +65,115 @@ impl Picture {
 }
 
 impl Painter {
-    pub(super) fn new(name: &str, padded_to: Option<usize>) -> Self {
-        let [red, green, blue] = tint_of(name);
-        let palette = [
-            255,
-            255,
-            255,
-            red,
-            green,
-            blue,
-            red / 3,
-            green / 3,
-            blue / 3,
-        ];
+    pub(super) fn new(name: &str, behaviour: &Behaviour) -> Self {
         Self {
             name: name.to_owned(),
-            palette,
-            padded_to,
+            tint: behaviour.tint.unwrap_or_else(|| tint_of(name)),
+            padded_to: behaviour.image_bytes,
+            world: behaviour.draws_world.then(World::new),
             pictures: Mutex::default(),
+            world_tiles: Mutex::default(),
         }
+    }
+
+    /// A tile; `is_overlay` for one that shows only a layer, on nothing.
+    pub(super) fn paint_tile(&self, address: &TileAddress, is_overlay: bool) -> Bytes {
+        let Some(world) = &self.world else {
+            return self.paint(Picture::map(TILE as u32, TILE as u32));
+        };
+        let key = (address.clone(), is_overlay);
+        if let Some(known) = self.world_tiles.lock().get(&key) {
+            return known.clone();
+        }
+        let (zoom, column, row) = address.place();
+        let land = world.land(zoom, column, row, TILE);
+        let painted: Bytes = if is_overlay {
+            self.encode_tile(&self.hatched(&land, &address.layer))
+        } else {
+            self.encode_tile(&self.shaded(&land))
+        }
+        .into();
+        let mut tiles = self.world_tiles.lock();
+        if tiles.len() == MAX_PICTURES {
+            tiles.clear();
+        }
+        tiles.insert(key, painted.clone());
+        painted
+    }
+
+    /// Sea and land in the instance's tint, with its name in a corner and a line along two sides.
+    fn shaded(&self, land: &[f32]) -> Vec<u8> {
+        let writing = Writing::in_corner(&self.name);
+        let most = f32::from(SHADES - 1);
+        let colour = |(at, land): (usize, &f32)| {
+            let (x, y) = (at % TILE, at / TILE);
+            match () {
+                () if writing.has_ink(x, y) => SHADES,
+                () if x == 0 || y == 0 => SHADES - 1,
+                () => (land.clamp(0.0, 1.0) * most).round() as u8,
+            }
+        };
+        land.iter().enumerate().map(colour).collect()
+    }
+
+    /// Lines over the land, in a direction that depends on the layer.
+    fn hatched(&self, land: &[f32], layer: &str) -> Vec<u8> {
+        let hash = fnv1a(layer.bytes());
+        let colour = |(at, land): (usize, &f32)| {
+            let (x, y) = (at % TILE, at / TILE);
+            let along = match hash % 3 {
+                0 => x + y,
+                1 => x + TILE - y,
+                _ => y,
+            };
+            if *land > 0.5 && along % HATCH < HATCH_WIDTH {
+                SHADES
+            } else {
+                SHADES + 1
+            }
+        };
+        land.iter().enumerate().map(colour).collect()
+    }
+
+    /// `colours` has one for each pixel.
+    fn encode_tile(&self, colours: &[u8]) -> Vec<u8> {
+        let packed: Vec<u8> = colours
+            .chunks_exact(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect();
+        let mut out = Vec::new();
+        self.encode_packed(&mut out, &packed)
+            .expect("the tile is well-formed and a Vec takes everything");
+        out
+    }
+
+    fn encode_packed(&self, out: &mut Vec<u8>, packed: &[u8]) -> Result<(), png::EncodingError> {
+        let mut encoder = Encoder::new(out, TILE as u32, TILE as u32);
+        encoder.set_color(ColorType::Indexed);
+        encoder.set_depth(BitDepth::Four);
+        let shades = (0..SHADES).map(|shade| {
+            let land = f32::from(shade) / f32::from(SHADES - 1);
+            self.tint.map(|part| {
+                let (sea, ground) = (f32::from(part) * 0.2 + 204.0, f32::from(part));
+                (sea + land * (ground - sea)) as u8
+            })
+        });
+        let ink = self.tint.map(|part| (f32::from(part) * 0.45) as u8);
+        let palette: Vec<u8> = shades.chain([ink, [255; 3]]).flatten().collect();
+        let mut opacity = vec![255; usize::from(SHADES) + 1];
+        opacity.push(0);
+        encoder.set_palette(palette);
+        encoder.set_trns(opacity);
+        encoder.add_text_chunk(PNG_AUTHOR.to_owned(), self.name.clone())?;
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(packed)?;
+        writer.finish()
+    }
+
+    /// White, the tint, and a dark shade of it.
+    fn palette(&self) -> Vec<u8> {
+        let dark = self.tint.map(|part| part / 3);
+        [[255; 3], self.tint, dark].concat()
     }
 
     pub(super) fn paint(&self, picture: Picture) -> Bytes {
@@ -112,7 +215,7 @@ impl Painter {
         let mut encoder = Encoder::new(out, picture.width, picture.height);
         encoder.set_color(ColorType::Indexed);
         encoder.set_depth(BitDepth::Two);
-        encoder.set_palette(self.palette.as_slice());
+        encoder.set_palette(self.palette());
         if picture.transparent {
             encoder.set_trns([0u8, 160, 255].as_slice());
         }
@@ -168,6 +271,18 @@ impl Writing {
         }
     }
 
+    /// At the lower left of a tile.
+    fn in_corner(text: &str) -> Self {
+        const SCALE: usize = 2;
+        const MARGIN: usize = 8;
+        Self {
+            letters: text.chars().collect(),
+            left: MARGIN,
+            top: TILE - MARGIN - SCALE * font::HEIGHT,
+            scale: SCALE,
+        }
+    }
+
     /// A picture too small for the name has none.
     fn has_ink(&self, x: usize, y: usize) -> bool {
         if self.scale == 0 || x < self.left || y < self.top {
@@ -209,10 +324,32 @@ mod tests {
         (info, pixels, author)
     }
 
+    fn painter(name: &str) -> Painter {
+        Painter::new(name, &Behaviour::default())
+    }
+
+    #[test]
+    fn a_tile_of_the_world_has_land_and_sea_in_the_tint_and_names_its_painter() {
+        let behaviour = Behaviour {
+            draws_world: true,
+            tint: Some([120, 200, 160]),
+            ..Behaviour::default()
+        };
+        let painter = Painter::new("slave1", &behaviour);
+        let address = TileAddress::from_wmts_path("geor:a/EPSG:900913/1/0/1").unwrap();
+        let (info, pixels, author) = decode(&painter.paint_tile(&address, false));
+        assert_eq!((info.width, author.as_str()), (256, "slave1"));
+        let at = |x: usize, y: usize| pixels[(y * 256 + x) * 4..][..3].to_vec();
+        assert_eq!(at(100, 150), [120, 200, 160], "Siberia");
+        assert_eq!(at(230, 230), [228, 244, 236], "the Pacific");
+        let overlay = decode(&painter.paint_tile(&address, true)).1;
+        let opaque = overlay.chunks(4).filter(|pixel| pixel[3] == 255).count();
+        assert!((1000..30_000).contains(&opaque), "{opaque} pixels drawn");
+    }
+
     #[test]
     fn maps_decode_and_name_their_painter() {
-        let (info, pixels, author) =
-            decode(&Painter::new("replica1", None).paint(Picture::map(256, 200)));
+        let (info, pixels, author) = decode(&painter("replica1").paint(Picture::map(256, 200)));
         assert_eq!(
             (info.width, info.height, author.as_str()),
             (256, 200, "replica1")
@@ -224,8 +361,7 @@ mod tests {
     #[test]
     fn instances_have_tints_of_their_own() {
         let middle = |name: &str| {
-            decode(&Painter::new(name, None).paint(Picture::map(8, 8))).1[8 * 3 * 4 + 12..][..3]
-                .to_vec()
+            decode(&painter(name).paint(Picture::map(8, 8))).1[8 * 3 * 4 + 12..][..3].to_vec()
         };
         assert_ne!(middle("replica1"), middle("replica2"));
         assert_eq!(middle("replica1"), middle("replica1"));
@@ -233,7 +369,14 @@ mod tests {
 
     #[test]
     fn padded_maps_have_exactly_the_wished_size_and_still_decode() {
-        let png = Painter::new("main", Some(20_000)).paint(Picture::map(256, 256));
+        let png = Painter::new(
+            "main",
+            &Behaviour {
+                image_bytes: Some(20_000),
+                ..Behaviour::default()
+            },
+        )
+        .paint(Picture::map(256, 256));
         assert_eq!(png.len(), 20_000);
         assert_eq!(decode(&png).0.width, 256);
     }
@@ -241,9 +384,7 @@ mod tests {
     #[test]
     fn tiny_maps_are_maps_too() {
         assert_eq!(
-            decode(&Painter::new("main", None).paint(Picture::map(1, 1)))
-                .0
-                .height,
+            decode(&painter("main").paint(Picture::map(1, 1))).0.height,
             1
         );
     }

@@ -73,7 +73,7 @@ impl Life {
             behaviour: behaviour.clone(),
             data: Arc::clone(data),
             controls: Arc::clone(controls),
-            painter: Painter::new(name, behaviour.image_bytes),
+            painter: Painter::new(name, behaviour),
             workshop: Workshop::open(behaviour.capacity, controls),
             threads: behaviour.threads.map(Semaphore::new),
             configuration_lock: tokio::sync::RwLock::new(()),

@@ -99,6 +99,7 @@ mod web;
 mod wfs;
 mod wire;
 mod wms;
+mod world;
 mod wps;
 mod xml;
 

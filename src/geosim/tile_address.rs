@@ -12,7 +12,7 @@ const HALF_WORLD: f64 = 20_037_508.342_789_244;
 /// How far from a tile's corner a box may be, in tiles: GeoWebCache tolerates a tenth.
 const ALIGNMENT: f64 = 0.1;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TileAddress {
     pub(super) layer: String,
     pub(super) gridset: String,
@@ -186,6 +186,11 @@ impl TileAddress {
         } = self;
         let (column, row) = (column / METATILE, row / METATILE);
         fnv1a(format!("{layer} {gridset} {zoom} {column} {row}").bytes())
+    }
+
+    /// Zoom, column, and row from the north.
+    pub(super) fn place(&self) -> (u32, u32, u32) {
+        (self.zoom, self.column, self.row)
     }
 
     /// As GeoWebCache writes it: `[x, y, z]`, y from the south.

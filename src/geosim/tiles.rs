@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use super::answer::Answer;
 use super::capabilities;
 use super::capacity::{Done, GaveUp};
+use super::data_directory::PUBLIC_LAYER;
 use super::dispatch::{OwsCall, Scope, TilesCall};
 use super::exception::{Dialect, ServiceException};
-use super::image::Picture;
 use super::life::Life;
 use super::ows::finished;
 use super::request::Request;
@@ -169,7 +169,8 @@ fn picture(life: &Life, request: &Request, address: &TileAddress, result: &str) 
     let answer = if request.header("if-modified-since") == Some(LAST_MODIFIED) {
         Answer::empty(304)
     } else {
-        Answer::ok("image/png", life.painter.paint(Picture::map(256, 256)))
+        let is_overlay = address.layer != PUBLIC_LAYER;
+        Answer::ok("image/png", life.painter.paint_tile(address, is_overlay))
     };
     answer
         .with("geowebcache-cache-result", result)
