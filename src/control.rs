@@ -20,7 +20,7 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::balance::CapacityNotifier;
 use crate::cluster::{
-    Action, Cluster, ClusterStatus, Event, Fields, Hint, Memory, Mode, ModeError, ModeOrder,
+    Action, Cluster, ClusterStatus, Event, Fields, Hint, Hold, Memory, Mode, ModeError, ModeOrder,
     Outcome, Sighting, Snapshot, Subject, SyncError, Ticket, Transition, Upstream, UpstreamId,
 };
 use crate::config::{Config, UpstreamName};
@@ -192,6 +192,11 @@ impl Control {
     pub fn pause_rolls(&self, is_paused: bool, now: Instant) {
         self.change(|cluster| ((), cluster.pause_rolls(is_paused, now)));
         self.history.lock().paused = is_paused;
+    }
+
+    /// Holds all catalog reloads because of another process, or lets them go on.
+    pub fn hold_reloads(&self, hold: Option<Hold>, now: Instant) {
+        self.change(|cluster| ((), cluster.hold_reloads(hold, now)));
     }
 
     /// The last rolls, the oldest first, and whether rolls are paused.

@@ -26,6 +26,11 @@ impl PassedSockets {
         Ok(Self(sockets))
     }
 
+    /// True if a socket that listens on `address` was passed on.
+    pub(super) fn has(&self, address: SocketAddr) -> bool {
+        self.0.iter().any(|(passed, _)| *passed == address)
+    }
+
     /// Takes the socket that listens on `address`, ready for use in a runtime.
     pub(super) fn take(&mut self, address: SocketAddr) -> io::Result<Option<TcpListener>> {
         let Some(index) = self.0.iter().position(|(passed, _)| *passed == address) else {

@@ -59,15 +59,17 @@ pub(super) fn bind(
     Ok(sockets)
 }
 
+/// Binds the address of the admin endpoint. The last value is true if its socket was passed on.
 pub(super) fn bind_admin(
     address: SocketAddr,
     passed: &mut PassedSockets,
-) -> Result<(TcpListener, SocketAddr), StartError> {
+) -> Result<(TcpListener, SocketAddr, bool), StartError> {
+    let is_passed = passed.has(address);
     let listener = listen(address, passed)?;
     let bound = listener
         .local_addr()
         .map_err(|error| StartError::Listen { address, error })?;
-    Ok((listener, bound))
+    Ok((listener, bound, is_passed))
 }
 
 /// A socket that was passed on, or else a new one.

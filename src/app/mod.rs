@@ -32,7 +32,7 @@ use tokio::task::JoinHandle;
 use crate::admin::answers::Requests;
 use crate::admin::{self, AdminState};
 use crate::admission::QueueStatus;
-use crate::cluster::{OrderedMode, Tried};
+use crate::cluster::{Hold, OrderedMode, Tried};
 use crate::config::{Config, Diagnostics, Listener};
 use crate::config_reload::{self, ConfigReload, FirstLoad, FirstRead, SharedEnvironment};
 use crate::control::Control;
@@ -138,11 +138,18 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
         .map(|listener| listener.name.clone());
     let named: Vec<(String, SocketAddr)> = names.zip(named.iter().copied()).collect();
     let listen = listen.to_vec();
-    let (admin_listener, admin) = listeners::bind_admin(config.admin, &mut passed)?;
+    let (admin_listener, admin, is_admin_passed) =
+        listeners::bind_admin(config.admin, &mut passed)?;
     passed.warn_of_the_rest();
 
     let (stop_serving, serving) = watch::channel(false);
     let (stop_rest, rest_stopped) = watch::channel(false);
+    // The next process answers on a socket that was passed on.
+    let admin_stopped = if is_admin_passed {
+        stop_serving.subscribe()
+    } else {
+        rest_stopped.clone()
+    };
     let draining = Arc::new(AtomicBool::new(false));
 
     let budget = Budget::new(
@@ -193,7 +200,7 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
         tokio::spawn(admin::serve(
             admin_listener,
             Arc::clone(&admin_state),
-            rest_stopped.clone(),
+            admin_stopped,
         )),
         tokio::spawn(front_door.clone().move_waits(rest_stopped.clone())),
         tokio::spawn(driver::run(
@@ -333,16 +340,20 @@ impl App {
     }
 
     /// Stops according to the configuration in force: `/readyz` turns 503 at once, the listeners
-    /// close after the delay, and running requests finish within the time limit.
+    /// close after the delay, and running requests finish within the time limit. The next process
+    /// may serve meanwhile, so no catalog reload begins any more.
     ///
     /// Returns the number of requests that were cut off.
     pub async fn stop(self) -> usize {
         self.draining.store(true, Ordering::Relaxed);
+        self.control
+            .hold_reloads(Some(Hold::Stopping), Instant::now());
         let shutdown = self.control.snapshot_full().config.shutdown.clone();
         tokio::time::sleep(shutdown.delay).await;
         self.stop_serving.send_replace(true);
-        let cut_off = stop::finish(self.front_door.running(), shutdown.timeout).await;
+        // Until the listeners are closed, connections are accepted that must be served.
         stop::join(self.service).await;
+        let cut_off = stop::finish(self.front_door.running(), shutdown.timeout).await;
         self.stop_rest.send_replace(true);
         for task in self.rest {
             stop::join(task).await;

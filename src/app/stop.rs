@@ -105,9 +105,22 @@ impl Drop for AbortOnDrop {
     }
 }
 
+/// Time without requests after which none is on its way: an accepted connection is counted when
+/// its task runs for the first time.
+const QUIET: Duration = Duration::from_millis(100);
+
 /// Waits until no request runs, at most `limit`; returns the number of requests that still run.
 pub(super) async fn finish(running: &RunningRequests, limit: Duration) -> usize {
-    match tokio::time::timeout(limit, running.idle()).await {
+    let quiet = async {
+        loop {
+            running.idle().await;
+            tokio::time::sleep(QUIET).await;
+            if running.is_idle() {
+                return;
+            }
+        }
+    };
+    match tokio::time::timeout(limit, quiet).await {
         Ok(()) => 0,
         Err(_) => running.count(),
     }

@@ -58,6 +58,8 @@ pub enum Condition {
     /// No layer is configured for probes and canaries, and none could be chosen. They read
     /// capabilities instead.
     NoProbeLayer { why: String },
+    /// Another geofront with the same state file runs, so this one reloads no catalog.
+    OtherProcess,
     /// A certificate of ours expires soon or cannot be replaced by the one in its files.
     Certificate(CertificateTrouble),
 }
@@ -72,7 +74,7 @@ pub struct ConditionStatus {
 
 impl Condition {
     /// Every kind of condition, for metrics and documentation.
-    pub const KINDS: [&'static str; 10] = [
+    pub const KINDS: [&'static str; 11] = [
         "credentials-refused",
         "local-fault",
         "probe-in-doubt",
@@ -82,6 +84,7 @@ impl Condition {
         "update-sequence-unknown",
         "layer-missing",
         "no-probe-layer",
+        "other-process",
         "certificate",
     ];
 
@@ -97,6 +100,7 @@ impl Condition {
             Self::UpdateSequenceUnknown { .. } => "update-sequence-unknown",
             Self::LayerMissing { .. } => "layer-missing",
             Self::NoProbeLayer { .. } => "no-probe-layer",
+            Self::OtherProcess => "other-process",
             Self::Certificate(_) => "certificate",
         }
     }
@@ -109,7 +113,7 @@ impl Condition {
             Self::SharedFault { .. } | Self::CanaryInDoubt { .. } => None,
             Self::UpdateSequenceUnknown { main } => Some(main),
             Self::LayerMissing { upstream, .. } => Some(upstream),
-            Self::NoProbeLayer { .. } | Self::Certificate(_) => None,
+            Self::NoProbeLayer { .. } | Self::OtherProcess | Self::Certificate(_) => None,
         }
     }
 
@@ -128,7 +132,7 @@ impl Condition {
             }),
             Self::UpdateSequenceUnknown { .. } => None,
             Self::LayerMissing { layer, .. } => Some(layer.as_str()),
-            Self::NoProbeLayer { .. } => None,
+            Self::NoProbeLayer { .. } | Self::OtherProcess => None,
             Self::Certificate(trouble) => Some(trouble.subject.as_str()),
         }
     }
@@ -171,6 +175,9 @@ impl Condition {
             Self::NoProbeLayer { .. } => {
                 "name a small public layer as `probe_layer` under [health]; until then an empty catalog looks well to probes"
             }
+            Self::OtherProcess => {
+                "wait until the other one has finished its last requests; if it is to go on, give each geofront a `state_file` of its own"
+            }
             Self::Certificate(_) => {
                 "put valid certificates and keys into the files that the configuration names; geofront takes them over at once"
             }
@@ -190,7 +197,7 @@ impl Condition {
             Self::ProbeInDoubt { .. } | Self::CanaryInDoubt { .. } | Self::FailOpen { .. } => true,
             Self::UpdateSequenceUnknown { .. } => true,
             Self::LayerMissing { .. } | Self::Certificate(_) => true,
-            Self::NoProbeLayer { .. } => false,
+            Self::NoProbeLayer { .. } | Self::OtherProcess => false,
         }
     }
 
@@ -255,6 +262,9 @@ impl fmt::Display for Condition {
             Self::Certificate(trouble) => {
                 write!(f, "{}: {}", trouble.subject, trouble.what)
             }
+            Self::OtherProcess => f.write_str(
+                "another geofront with the same state file runs: this one reloads no catalog until that one has ended",
+            ),
             Self::NoProbeLayer { why } => {
                 write!(f, "no layer could be chosen for probes and canaries: {why}")
             }
@@ -319,6 +329,7 @@ mod tests {
             Condition::NoProbeLayer {
                 why: "the main's capabilities list no layer".to_owned(),
             },
+            Condition::OtherProcess,
             Condition::Certificate(CertificateTrouble {
                 subject: "certificate maps.example.org of listener public".to_owned(),
                 what: "it expires in 3 days".to_owned(),

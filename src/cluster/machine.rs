@@ -12,7 +12,7 @@ use super::snapshot::{Candidate, Expected};
 use super::upstream_state::{Meaning, UpstreamState};
 use super::upstreams::Upstreams;
 use super::{
-    Action, CatalogMachine, ClusterStatus, Condition, Event, Hint, LastServing, Memory, Mode,
+    Action, CatalogMachine, ClusterStatus, Condition, Event, Hint, Hold, LastServing, Memory, Mode,
     ModeError, ModeOrder, Outcome, ProbeReport, ReloadPhase, ReplicaCatalog, RollReport, Sighting,
     Snapshot, Subject, SyncError, Ticket, Transition, TransitionKind, Tried, Upstream, UpstreamId,
     reconcile,
@@ -302,6 +302,13 @@ impl Cluster {
     /// leaves service for its catalog. Replicas that are out already come back.
     pub fn pause_rolls(&mut self, is_paused: bool, now: Instant) -> Vec<Transition> {
         self.catalog.pause(&mut self.upstreams, is_paused);
+        self.settle(now);
+        self.upstreams.take_transitions()
+    }
+
+    /// Holds all catalog reloads because of another process, or lets them go on.
+    pub fn hold_reloads(&mut self, hold: Option<Hold>, now: Instant) -> Vec<Transition> {
+        self.catalog.hold(hold);
         self.settle(now);
         self.upstreams.take_transitions()
     }

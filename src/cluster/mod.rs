@@ -51,8 +51,9 @@ mod tests;
 
 pub use crate::health::HealthState;
 pub use catalog::{
-    About, CatalogStatus, ChangeSource, Concern, FileChange, Hint, LastCatalogReload, ReloadPhase,
-    ReplicaRoll, RollReason, RollReport, Sighting, SyncError, Ticket, Tickets, UpstreamCatalog,
+    About, CatalogStatus, ChangeSource, Concern, FileChange, Hint, Hold, LastCatalogReload,
+    ReloadPhase, ReplicaRoll, RollReason, RollReport, Sighting, SyncError, Ticket, Tickets,
+    UpstreamCatalog,
 };
 pub use chosen_layer::LayerChoice;
 pub use condition::{Condition, ConditionStatus};

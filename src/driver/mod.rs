@@ -16,6 +16,7 @@ pub mod names;
 mod probe;
 mod probe_request;
 pub mod state_file;
+mod state_lock;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,6 +35,7 @@ use crate::metrics::Metrics;
 use history::HistoryFile;
 pub use probe::Prober;
 use state_file::StateFile;
+use state_lock::StateLock;
 
 /// Maximum number of concurrent probes; other due probes wait.
 const MAX_PROBES: usize = 64;
@@ -47,12 +49,14 @@ pub async fn run(
     let state_file = Arc::new(StateFile::default());
     let history_file = Arc::new(HistoryFile::of(control.roll_history()));
     let (probes, reloads) = (JoinSet::new(), JoinSet::new());
+    let lock = StateLock::new(&control, Instant::now());
     let mut driver = Driver {
         control,
         metrics,
         prober: Arc::new(Prober::new()),
         state_file,
         history_file,
+        lock,
         probes,
         reloads,
     };
@@ -67,6 +71,9 @@ pub async fn run(
             transition = transitions.recv() => driver.count(transition),
             () = driver.control.woken(), if has_room => {}
             () = until(driver.control.next_deadline()), if has_room => {}
+            () = until(Some(driver.lock.next())) => {
+                driver.lock.look(&driver.control, Instant::now());
+            }
         }
     }
     driver.remember_all().await;
@@ -78,6 +85,7 @@ struct Driver {
     prober: Arc<Prober>,
     state_file: Arc<StateFile>,
     history_file: Arc<HistoryFile>,
+    lock: StateLock,
     /// Running probes. They end with the driver.
     probes: JoinSet<()>,
     /// Running reloads, separate from the probes: they take long, and the cluster bounds them.
@@ -207,7 +215,7 @@ impl Driver {
 
     fn remember(&mut self) {
         let config = self.config();
-        if config.catalog.state_file.is_none() {
+        if config.catalog.state_file.is_none() || !self.lock.is_ours() {
             return;
         }
         let (history_file, history) = (Arc::clone(&self.history_file), self.control.roll_history());
@@ -232,6 +240,9 @@ impl Driver {
     /// Writes everything that was held back, at the end of the process.
     async fn remember_all(&self) {
         let config = self.config();
+        if !self.lock.is_ours() {
+            return;
+        }
         self.state_file
             .keep(config.catalog.state_file.as_deref(), self.control.memory())
             .await;

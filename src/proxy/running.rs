@@ -34,9 +34,14 @@ impl RunningRequests {
         self.0.count.load(Ordering::Acquire)
     }
 
-    /// Resolves when none runs, and no connection waits for its first answer.
+    /// True if none runs, and no connection waits for its first answer.
+    pub fn is_idle(&self) -> bool {
+        self.count() == 0 && self.0.fresh.load(Ordering::Acquire) == 0
+    }
+
+    /// Resolves when [`Self::is_idle`].
     pub async fn idle(&self) {
-        while self.count() > 0 || self.0.fresh.load(Ordering::Acquire) > 0 {
+        while !self.is_idle() {
             self.0.became_idle.notified().await;
         }
     }

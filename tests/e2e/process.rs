@@ -14,8 +14,8 @@ use super::rig::{PATIENCE, upstream};
 
 /// A main, a replica, and a folder with their configuration.
 pub(crate) struct Cluster {
-    main: Instance,
-    replica: Instance,
+    pub(crate) main: Instance,
+    pub(crate) replica: Instance,
     pub(crate) folder: tempfile::TempDir,
 }
 

@@ -134,7 +134,7 @@ impl CatalogMachine {
             upstreams[at].catalog.main_reload = MainReload::No;
             return false;
         }
-        if due > now || !self.changes.is_settled() {
+        if due > now || !self.changes.is_settled() || self.rolls.hold().is_some() {
             return false;
         }
         let mut call = PollTimer::At(now);

@@ -25,12 +25,12 @@ impl MainReload {
         matches!(self, Self::Running { .. })
     }
 
-    /// Returns the time of the next step. Before its first step, the reload waits for the change to
-    /// settle.
-    pub(super) fn deadline(self, is_settled: bool) -> Option<Instant> {
+    /// Returns the time of the next step. Before its first step, the reload waits until it may
+    /// begin.
+    pub(super) fn deadline(self, may_begin: bool) -> Option<Instant> {
         match self {
             Self::No => None,
-            Self::Wanted { at, .. } => is_settled.then_some(at),
+            Self::Wanted { at, .. } => may_begin.then_some(at),
             Self::Running { call, .. } => Some(call.deadline()),
         }
     }

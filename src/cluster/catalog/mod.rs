@@ -53,7 +53,7 @@ pub use concern::{About, Concern};
 pub use directory::FileChange;
 pub use events::SyncError;
 pub use hints::{ChangeSource, Hint, Sighting, Ticket, Tickets};
-pub use rolls::{ReplicaRoll, RollReason, RollReport};
+pub use rolls::{Hold, ReplicaRoll, RollReason, RollReport};
 pub use status::{CatalogStatus, LastCatalogReload, ReloadPhase, UpstreamCatalog};
 
 pub(super) use main_reload::MainReload;
@@ -144,8 +144,10 @@ impl CatalogMachine {
         now: Instant,
     ) -> impl Iterator<Item = Condition> {
         let canary = self.canary_condition(upstreams);
+        let is_held = self.rolls.hold() == Some(Hold::OtherProcess);
         canary
             .into_iter()
+            .chain(is_held.then_some(Condition::OtherProcess))
             .chain(self.main_is_silent(upstreams, now))
     }
 

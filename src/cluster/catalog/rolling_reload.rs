@@ -20,7 +20,7 @@ use std::time::Instant;
 use super::CatalogMachine;
 use super::credential_check::CredentialCheck;
 use super::replica_catalog::{ReloadTarget, Step};
-use super::rolls::{ReloadNeed, RollReason, RollReport};
+use super::rolls::{Hold, ReloadNeed, RollReason, RollReport};
 use crate::cluster::snapshot::Reads;
 use crate::cluster::upstream_state::UpstreamState;
 use crate::cluster::upstreams::Upstreams;
@@ -160,7 +160,8 @@ impl CatalogMachine {
             let reads = &state.catalog.reads;
             let reads = (reads.is_running() || state.is_readable()).then(|| reads.deadline());
             let catalog = &state.catalog;
-            let main = catalog.main_reload.deadline(self.changes.is_settled());
+            let may_begin = self.changes.is_settled() && self.rolls.hold().is_none();
+            let main = catalog.main_reload.deadline(may_begin);
             reads
                 .into_iter()
                 .chain(catalog.deadline(state.is_in_maintenance()))
@@ -245,6 +246,7 @@ impl CatalogMachine {
             .catalog
             .is_drained(still_running, catalog.drain_timeout, now)
             || waits_for_main
+            || self.rolls.hold().is_some()
         {
             return None;
         }
@@ -378,6 +380,11 @@ impl CatalogMachine {
         }
     }
 
+    /// Holds all catalog reloads, or lets them go on. Reloads that run go on in any case.
+    pub(in crate::cluster) fn hold(&mut self, hold: Option<Hold>) {
+        self.rolls.set_hold(hold);
+    }
+
     /// Takes the rolls that ended since the last call.
     pub(in crate::cluster) fn take_ended_rolls(&mut self) -> Vec<RollReport> {
         self.rolls.take_ended().into()
@@ -404,7 +411,7 @@ impl CatalogMachine {
     pub(in crate::cluster) fn is_held_back(&self, upstreams: &Upstreams, at: usize) -> bool {
         let is_any_on_its_way = upstreams.iter().any(|state| state.catalog.is_on_its_way());
         upstreams.can_reload()
-            && !self.rolls.is_paused()
+            && !self.rolls.is_stopped()
             && !is_any_on_its_way
             && self.wants_reload(upstreams, at)
             && !self.can_be_spared(upstreams, at)
@@ -423,7 +430,7 @@ impl CatalogMachine {
         let state = &upstreams[at];
         let is_gone = || !state.is_up() && !state.facts.is_failing();
         let is_needed = || is_gone() || state.would_serve() && !self.others_serve(upstreams, at);
-        let is_unwanted = || self.rolls.is_paused() || is_needed();
+        let is_unwanted = || self.rolls.is_stopped() || is_needed();
         upstreams.can_reload() && !(state.catalog.may_return() && is_unwanted())
     }
 

@@ -33,6 +33,8 @@ pub(in crate::cluster) struct Rolls {
     ordered: u64,
     /// True if an operator has ordered that no replica leaves service.
     is_paused: bool,
+    /// The reason why this process begins no reloads.
+    hold: Option<Hold>,
     /// The replica that returned last.
     pub(super) last_returned: Option<UpstreamId>,
     ended: VecDeque<RollReport>,
@@ -45,6 +47,15 @@ struct Current {
     /// True if it repairs one replica and brings no change. It then costs the next roll no pause.
     is_repair: bool,
     report: RollReport,
+}
+
+/// The reason why a process begins no catalog reloads, although it observes and serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Another process with the same state file still runs, and may have requests on any replica.
+    OtherProcess,
+    /// This process stops, and another one may run already.
+    Stopping,
 }
 
 /// One roll, for the history.
@@ -142,6 +153,22 @@ impl Rolls {
         self.is_paused = is_paused;
     }
 
+    pub(super) fn hold(&self) -> Option<Hold> {
+        self.hold
+    }
+
+    /// Sets the hold. A process that stops does not begin again.
+    pub(super) fn set_hold(&mut self, hold: Option<Hold>) {
+        if self.hold != Some(Hold::Stopping) {
+            self.hold = hold;
+        }
+    }
+
+    /// True if no replica leaves service for its catalog.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_paused || self.hold.is_some()
+    }
+
     pub(super) fn is_under_way(&self) -> bool {
         self.current.is_some()
     }
@@ -154,6 +181,9 @@ impl Rolls {
 
     /// True if the rules of rolls allow this replica to begin now.
     pub(super) fn may_take(&self, need: ReloadNeed, now: Instant) -> bool {
+        if self.hold.is_some() {
+            return false;
+        }
         if self.is_paused {
             return need.is_stuck;
         }

@@ -41,7 +41,7 @@ impl World {
         })
     }
 
-    fn kinds(&self) -> Vec<&'static str> {
+    pub(super) fn kinds(&self) -> Vec<&'static str> {
         self.cluster
             .status(self.now)
             .conditions

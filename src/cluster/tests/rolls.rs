@@ -4,7 +4,7 @@ use super::super::{Cause, Event, HealthState, Outcome};
 use super::catalog::{Catalogs, SECOND, with_credentials};
 use super::fixture::{EJECTION, SLOW_START, change, config, out_of_memory, refused, status_500};
 use crate::balance::seed_of;
-use crate::cluster::{About, Hint, Sighting, Tried};
+use crate::cluster::{About, Hint, Hold, Sighting, Tried};
 use crate::config::{Config, MainReads};
 use crate::ogc::RequestClass;
 
@@ -39,6 +39,49 @@ fn changes_all_day_do_not_keep_the_cluster_in_a_roll_all_day() {
         "a third of the time at most is spent in rolls: {with_pauses} of 1800 s"
     );
     assert!(without > 700, "{without} of 1800 s without pauses");
+}
+
+fn hold(catalogs: &mut Catalogs, hold: Option<Hold>) {
+    let now = catalogs.world.now;
+    drop(catalogs.world.cluster.hold_reloads(hold, now));
+}
+
+#[test]
+fn a_process_beside_another_one_reloads_nothing_until_that_has_ended() {
+    let mut catalogs = rolling(2, |config| config.catalog.reload_main = true);
+    hold(&mut catalogs, Some(Hold::OtherProcess));
+    catalogs.publish();
+    catalogs.live(SECOND * 600);
+    assert_eq!((catalogs.reloads.len(), catalogs.main_reloads), (0, 0));
+    assert_eq!(catalogs.world.kinds(), ["other-process"]);
+    assert!(
+        ["a", "b"]
+            .iter()
+            .all(|name| catalogs.world.status(name).eligible)
+    );
+    hold(&mut catalogs, None);
+    catalogs.live(SECOND * 20);
+    assert!(catalogs.all_fresh());
+    assert_eq!(catalogs.reloads.len(), 2, "each once");
+    assert!(catalogs.world.kinds().is_empty());
+}
+
+#[test]
+fn a_process_that_stops_finishes_a_reload_and_begins_no_other() {
+    let mut catalogs = rolling(3, |_| {});
+    catalogs.reload_takes = SECOND * 5;
+    catalogs.publish();
+    while catalogs.reloads.is_empty() {
+        catalogs.live(SECOND);
+    }
+    hold(&mut catalogs, Some(Hold::Stopping));
+    // The lock of another process that ends lets it begin no more either.
+    hold(&mut catalogs, None);
+    catalogs.live(SECOND * 600);
+    assert_eq!(catalogs.reloads.len(), 1);
+    let is_out = |name: &&str| catalogs.world.status(name).catalog.is_out;
+    assert!(!["a", "b", "c"].iter().any(is_out), "all are in service");
+    assert!(catalogs.world.kinds().is_empty());
 }
 
 #[test]
