@@ -1,6 +1,6 @@
 # The two commands of the README, and those of CONTRIBUTING.md. Each installs what it needs and lacks (scripts/setup.sh).
 
-.PHONY: demo test search worlds bench bench-catalog bench-mix fuzz build release deb h2spec deny setup screenshots
+.PHONY: demo test soak search worlds bench bench-catalog bench-mix fuzz build release deb h2spec deny setup screenshots
 
 ## A simulated GeoServer cluster behind a real front door, in one process, with a map page. ARGS="--replicas 5" goes to `geofront demo`.
 ## The first build takes some minutes, and cargo prints its progress; afterwards the demo is up within 10 s.
@@ -17,6 +17,16 @@ SIM_SEEDS ?= $(shell date +0..256,%Y%m%d000..%Y%m%d064)
 test:
 	@scripts/setup.sh build test
 	SIM_SEEDS=$(SIM_SEEDS) PROPTEST_RNG_SEED=$${PROPTEST_RNG_SEED:-1} cargo test --locked $(ARGS)
+
+# Requests of `make soak`.
+SOAK_REQUESTS ?= 1000000
+
+## Two tests at length: a million requests with chaos among them (SOAK_REQUESTS=100000 for fewer), with memory and descriptors after each
+## tenth, and 20 restarts under 100 000 requests.
+soak:
+	@scripts/setup.sh build test
+	SOAK_REQUESTS=$(SOAK_REQUESTS) SOAK_RESTARTS=20 SOAK_RESTART_REQUESTS=100000 cargo test --locked --test e2e -- --nocapture \
+	    --test-threads=1 memory_and_descriptors_stay_flat restarts_under_load
 
 ## Other chance requests for the classifier, some minutes of them or CASES=1000000. Commit what it finds to tests/data/ogc/requests.txt.
 search:

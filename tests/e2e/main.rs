@@ -40,6 +40,7 @@ mod retries;
 mod routes;
 mod shared_faults;
 mod slow_clients;
+mod soak;
 mod tls;
 mod tls_client;
 mod truncation;
