@@ -1,5 +1,7 @@
 //! Floods of HTTP/2: each has a bound, and others go on to be served.
 
+use std::time::Instant;
+
 use geofront::geosim::Fault;
 use geofront::ogc::RequestClass;
 use http::Method;
@@ -69,7 +71,8 @@ async fn rapid_resets_end_the_connection_and_leave_nothing_behind() {
     let served = served(Plan::replicas(1)).await;
     let requests = served.connect().await;
     let mut is_ended = false;
-    for _ in 0..20_000 {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
         let Ok(mut ready) = requests.clone().ready().await else {
             is_ended = true;
             break;
@@ -80,8 +83,10 @@ async fn rapid_resets_end_the_connection_and_leave_nothing_behind() {
             break;
         };
         sending.send_reset(h2::Reason::CANCEL);
+        // A stream that is reset before the connection has sent its head is never sent.
+        tokio::task::yield_now().await;
     }
-    assert!(is_ended, "20 000 resets were accepted");
+    assert!(is_ended, "resets without end were accepted");
     served
         .rig
         .until("nothing is left", |rig| rig.in_flight() == 0)

@@ -68,10 +68,13 @@ async fn wps_is_answered_while_its_only_replica_waits_for_another_process_before
     let is_reported = std::iter::from_fn(|| transitions.try_recv().ok())
         .any(|transition| matches!(transition.what, TransitionKind::ReloadPostponed { .. }));
     assert!(is_reported);
-    let metrics = rig.metrics().await;
     let postponed =
         "geofront_catalog_reloads_postponed_total{upstream=\"slave2\",class=\"process\"} 1";
-    assert!(metrics.contains(postponed), "{metrics}");
+    // Metrics are counted by a reader of transitions, which may come a moment later.
+    let deadline = Instant::now() + PATIENCE;
+    while !rig.metrics().await.contains(postponed) {
+        assert!(Instant::now() < deadline, "the metric does not come");
+    }
     rig.until("every replica has the change", is_done).await;
     assert!(rig.upstream("slave2").catalog.is_fresh);
 }

@@ -77,8 +77,8 @@ impl World {
 /// Requests in flight that any upstream of mean weight may have, the new one included.
 const ALWAYS: u64 = 2;
 
-/// Returns whether one more at `place`, without counting `beyond`, is allowed: an idle upstream, one
-/// with the least load, one with at most `percent` of the mean, or one with at most [`ALWAYS`].
+/// Returns whether one more at `place`, without counting `beyond`, is allowed: an idle upstream,
+/// one with the least load, one with at most `percent` of the mean, or one with at most [`ALWAYS`].
 /// During a slow start, the uncertainty of the status counts in favour of the choice, as in
 /// `costs_at_most`.
 fn is_within(place: &UpstreamStatus, all: &[&UpstreamStatus], percent: u32, beyond: u32) -> bool {
