@@ -9,4 +9,4 @@ if [ ! -x target/tools/h2spec ]; then
     }
     GOBIN="$PWD/target/tools" go install github.com/summerwind/h2spec/cmd/h2spec@latest
 fi
-cargo test --locked --test real -- h2spec
+cargo test --locked --features h2spec --test real h2spec

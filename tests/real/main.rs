@@ -4,6 +4,7 @@
 //! A program that is missing fails the test, which names the package: `make test` installs them.
 
 mod front;
+#[cfg(feature = "h2spec")]
 mod h2spec;
 mod mapserver;
 mod monitoring;
