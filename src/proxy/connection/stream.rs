@@ -16,6 +16,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use futures::FutureExt;
+use http::HeaderValue;
 use parking_lot::Mutex;
 use pingora::protocols::l4::ext::get_tcp_info;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -35,7 +37,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::answer_head::{begins_final, with_date};
+use super::answer_head::{begins_final, date_in};
 use super::delivery::Delivery;
 use super::half_close::{HalfClose, PROBE};
 use super::inbox::{Inbox, Incoming, Tunnel};
@@ -353,11 +355,13 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         half_close.poll_gone(cx, fd).map(Ok)
     }
 
-    /// The next answer's head with the date of its upstream, if it comes now.
-    fn with_upstreams_date(&self, parts: &[IoSlice<'_>]) -> Option<Vec<u8>> {
+    /// Where the date of its upstream belongs in the next answer's head, if that comes now and has
+    /// another date. Most answers come within the second in which they were made.
+    fn upstreams_date(&self, parts: &[IoSlice<'_>]) -> Option<(Range<usize>, HeaderValue)> {
         let head = parts.first().filter(|head| begins_final(head))?;
         let date = self.delivery.take_date()?;
-        with_date(head, date.as_bytes())
+        let at = date_in(head).filter(|at| head[at.clone()] != *date.as_bytes())?;
+        Some((at, date))
     }
 
     /// Sends what waits while nothing more comes; ready with an error when that fails.
@@ -431,10 +435,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         let may_wait = self.inbox.is_body_complete() || length == 0;
         self.is_answered |= parts.first().is_some_and(|part| begins_final(part));
         if self.delivery.has_date()
-            && let Some(head) = self.with_upstreams_date(parts)
+            && let Some((at, date)) = self.upstreams_date(parts)
         {
-            // It need not be as long as what it replaces, so it is taken whole.
-            self.waiting.extend_from_slice(&head);
+            // The date need not be as long as what it replaces, so everything is taken.
+            let (before, after) = (&parts[0][..at.start], &parts[0][at.end..]);
+            let rest = parts[1..].iter().map(|part| &**part);
+            [before, date.as_bytes(), after]
+                .into_iter()
+                .chain(rest)
+                .for_each(|piece| self.waiting.extend_from_slice(piece));
             if (!may_wait || self.waiting.len() > MAX_WAITING)
                 && let Poll::Ready(Err(error)) = self.poll_send_all(cx)
             {

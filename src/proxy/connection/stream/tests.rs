@@ -135,6 +135,21 @@ async fn the_date_of_an_upstream_replaces_the_time_of_writing_once_and_in_a_fina
 }
 
 #[tokio::test]
+async fn a_body_that_is_written_with_its_head_follows_the_replaced_date() {
+    let wire = Wire::taking(usize::MAX);
+    let mut stream = stream(wire.clone());
+    stream
+        .delivery
+        .set_date(Some(HeaderValue::from_static("then")));
+    let (head, body) = (b"HTTP/1.1 200 OK\r\nDate: now and here\r\n\r\n", b"body");
+    let parts = [IoSlice::new(head), IoSlice::new(body)];
+    let taken = stream.write_vectored(&parts).await.unwrap();
+    assert_eq!(taken, head.len() + body.len());
+    stream.flush().await.unwrap();
+    assert_eq!(wire.text(), b"HTTP/1.1 200 OK\r\nDate: then\r\n\r\nbody");
+}
+
+#[tokio::test]
 async fn a_long_head_with_another_date_goes_out_whole() {
     let wire = Wire::taking(5_000);
     let mut stream = stream(wire.clone());
