@@ -10,6 +10,7 @@ mod catalog_hazards;
 mod catalog_reads;
 mod catalog_settling;
 mod catalog_truth;
+mod catalogs;
 mod chosen_layer;
 mod doubt;
 mod ejection;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::super::{Cause, Event, FileChange, Hint};
-use super::catalog::{Catalogs, SECOND, with_credentials};
+use super::catalogs::{Catalogs, SECOND, with_credentials};
 use super::fixture::config;
 
 impl Catalogs {

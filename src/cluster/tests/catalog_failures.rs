@@ -1,7 +1,7 @@
 //! Reloads that fail, credentials that are refused, and canaries that do not appear.
 
 use super::super::{Cause, Outcome, ReloadPhase};
-use super::catalog::{Catalogs, SECOND, with_credentials};
+use super::catalogs::{Catalogs, SECOND, with_credentials};
 use super::fixture::config;
 use crate::config::Credentials;
 use crate::ogc::RequestClass;

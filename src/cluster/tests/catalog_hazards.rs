@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::{
     Action, Cause, Event, HealthState, LocalFault, Memory, Mode, Outcome, ReloadPhase, Remembered,
 };
-use super::catalog::{Catalogs, SECOND, with_credentials};
+use super::catalogs::{Catalogs, SECOND, with_credentials};
 use super::fixture::{World, config};
 use crate::config::{Config, MainReads};
 use crate::ogc::RequestClass;
@@ -82,7 +82,7 @@ impl Catalogs {
         is_asked
     }
 
-    fn a_says(&mut self, update_sequence: u64, sent_at: Instant) -> Option<u64> {
+    fn a_reports(&mut self, update_sequence: u64, sent_at: Instant) -> Option<u64> {
         let upstream = self.world.id("a");
         self.handle(Event::UpdateSequenceRead {
             upstream,
@@ -222,7 +222,7 @@ fn the_pending_reload_of_a_replica_that_is_down_survives_a_second_restart() {
 }
 
 #[test]
-fn of_whom_nothing_is_known_nothing_is_remembered() {
+fn nothing_is_remembered_of_an_unknown_upstream() {
     let mut catalogs = Catalogs::fresh(2);
     catalogs.a_dies();
     let restarted = catalogs.restarted_with(&Memory::default());
@@ -394,11 +394,11 @@ fn the_update_sequence_of_a_replica_that_came_up_during_the_query_is_read_again(
     );
     assert_eq!(catalogs.world.status("a").health, HealthState::Up);
     assert_eq!(
-        catalogs.a_says(18, before),
+        catalogs.a_reports(18, before),
         Some(10),
         "this was said by what is there no more"
     );
-    assert_eq!(catalogs.a_says(26, catalogs.world.now), Some(26));
+    assert_eq!(catalogs.a_reports(26, catalogs.world.now), Some(26));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::ReloadPhase;
-use super::catalog::{Catalogs, SECOND, with_credentials};
+use super::catalogs::{Catalogs, SECOND, with_credentials};
 use super::fixture::config;
 use crate::config::{MaxInFlight, StalePolicy};
 use crate::ogc::RequestClass;
@@ -28,7 +28,7 @@ fn capabilities_come_from_the_fresh_or_the_main() {
 }
 
 #[test]
-fn other_reads_prefer_the_fresh_and_stale_ones_serve_as_the_policy_says() {
+fn other_reads_prefer_the_fresh_and_stale_ones_serve_by_the_policy() {
     for (policy, expected) in [
         (StalePolicy::Serve, ["a", "b"].as_slice()),
         (StalePolicy::Avoid, ["main"].as_slice()),

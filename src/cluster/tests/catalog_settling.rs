@@ -2,7 +2,7 @@
 //! brings both.
 
 use super::super::{Cause, Outcome};
-use super::catalog::{Catalogs, SECOND, with_credentials};
+use super::catalogs::{Catalogs, SECOND, with_credentials};
 use super::fixture::{World, config, upstream};
 
 fn refused(_: &str) -> Result<(), Cause> {

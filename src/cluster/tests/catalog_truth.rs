@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::super::{Cause, Mode, Outcome, ReloadPhase};
-use super::catalog::{Catalogs, SECOND, with_credentials};
+use super::catalogs::{Catalogs, SECOND, with_credentials};
 use super::fixture::{change, config, upstream};
 use crate::config::UpstreamName;
 use crate::ogc::RequestClass;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::{Action, Event, HealthState, LayerChoice, Outcome};
-use super::catalog::SECOND;
+use super::catalogs::SECOND;
 use super::fixture::{MAX_STEPS, World, config};
 use crate::config::Config;
 

@@ -1,7 +1,7 @@
 //! Tests that no request is refused for a belief of ours while some upstream would answer.
 
 use super::super::{Cause, Event, NoUpstream, Outcome, ReloadPhase, Tried};
-use super::catalog::{Catalogs, SECOND, with_credentials};
+use super::catalogs::{Catalogs, SECOND, with_credentials};
 use super::fixture::{EJECTION, World, config, name, out_of_memory, refused, status_500};
 use crate::cluster::HealthState;
 use crate::config::{Config, MainReads, ServedBy, StalePolicy};

@@ -1,7 +1,7 @@
 //! Rolls without visible effects: they take no capacity that is not there, and leave pauses.
 
 use super::super::{Cause, Event, HealthState, Outcome};
-use super::catalog::{Catalogs, SECOND, with_credentials};
+use super::catalogs::{Catalogs, SECOND, with_credentials};
 use super::fixture::{EJECTION, SLOW_START, change, config, out_of_memory, refused, status_500};
 use crate::balance::seed_of;
 use crate::cluster::{About, Hint, Hold, Sighting, Tried};
