@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::admission::{
-    self, Ask, ConcurrencyKeys, Newcomer, QueueStatus, SlotSearch, Slots, WaiterId, Waitlist,
+    self, ConcurrencyKeys, Newcomer, QueueStatus, SlotRequest, SlotSearch, Slots, WaiterId,
+    Waitlist,
 };
 use crate::balance::CapacityNotifier;
 use crate::cluster::{NoUpstream, Selection, SelectionRequest};
@@ -29,7 +30,7 @@ const MAX_LOOKS: usize = 8;
 /// How a wait ended.
 pub type WaitResult = admission::WaitlistResult<Admission, NoUpstream>;
 /// The first answer to a request for a slot.
-pub type AskResult = admission::WaitlistAnswer<Admission, NoUpstream, Waiting>;
+pub type SlotRequestResult = admission::WaitlistAnswer<Admission, NoUpstream, Waiting>;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -100,7 +101,7 @@ impl WaitingRoom {
         })
     }
 
-    /// Takes a slot at once, without the lock. `None` if the request has to [`Self::ask`].
+    /// Takes a slot at once, without the lock. `None` if the request has to [`Self::request_slot`].
     pub fn bypass(
         &self,
         request: &SelectionRequest,
@@ -122,16 +123,16 @@ impl WaitingRoom {
 
     /// Takes a slot if one is free that no waiter can use; else a place in the queue, if that has
     /// room.
-    pub fn ask(
+    pub fn request_slot(
         self: &Arc<Self>,
         request: SelectionRequest,
         keys: ConcurrencyKeys,
-        ask: Ask,
+        slot_request: SlotRequest,
         limits: &Limits,
         now: Instant,
-    ) -> AskResult {
+    ) -> SlotRequestResult {
         let newcomer = Newcomer {
-            ask,
+            slot_request,
             keys,
             request: Request {
                 selection: request,
@@ -139,7 +140,10 @@ impl WaitingRoom {
             },
         };
         let mut slots = self.slots(now);
-        let result = self.waitlist.lock().ask(newcomer, limits, &mut slots, now);
+        let result = self
+            .waitlist
+            .lock()
+            .request_slot(newcomer, limits, &mut slots, now);
         result.map_waiting(|ticket| Waiting {
             room: Arc::clone(self),
             ticket,

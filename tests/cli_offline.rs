@@ -36,7 +36,7 @@ fn assert_golden(name: &str, text: &str) {
 }
 
 #[test]
-fn help_teaches_what_each_command_does() {
+fn help_describes_each_command() {
     assert_golden("geofront", &geofront(&["--help"]).out);
     for command in [
         "run",
@@ -62,7 +62,7 @@ fn help_teaches_what_each_command_does() {
 }
 
 #[test]
-fn wrong_usage_exits_64_and_says_what_is_wrong() {
+fn wrong_usage_exits_64_and_names_the_error() {
     for (arguments, complaint) in [
         (&["frobnicate"][..], "unrecognized subcommand 'frobnicate'"),
         (&["drain"][..], "required arguments were not provided"),
@@ -120,7 +120,7 @@ fn a_closed_admin_port_is_reported_plainly() {
 }
 
 #[test]
-fn check_shows_what_a_right_configuration_means() {
+fn check_explains_a_valid_configuration() {
     let files = Files::new(&[("geofront.toml", CLUSTER)]);
     let said = geofront(&["check", &files.text("geofront.toml")]);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
@@ -228,7 +228,7 @@ fn check_names_a_key_that_does_not_belong_to_its_certificate() {
 }
 
 #[test]
-fn check_says_what_is_wrong_with_the_files_for_https_to_geoserver() {
+fn check_names_the_faults_of_the_files_for_https_to_geoserver() {
     let with = |key: &str| {
         let config = format!(
             "{CLUSTER}[upstreams.secure]\nurl = 'https://127.0.0.1:8443'\nca = 'ca.pem'\nclient_cert = 'own.pem'\nclient_key = 'own.key'\n"
@@ -269,7 +269,7 @@ fn check_of_a_file_that_is_not_there_names_it() {
 }
 
 #[test]
-fn explain_says_what_a_request_is_and_where_it_goes() {
+fn explain_names_the_class_and_the_destination_of_a_request() {
     let files = Files::new(&[("geofront.toml", CLUSTER)]);
     let url = "http://maps.example.org/geoserver/wms?SERVICE=WMS&REQUEST=GetMap&LAYERS=geor:roads";
     let said = geofront(&["explain", url, "--config", &files.text("geofront.toml")]);
@@ -320,7 +320,7 @@ fn a_closed_output_pipe_is_no_error() {
 }
 
 #[test]
-fn check_can_ask_each_upstream_and_says_how_it_answered() {
+fn check_can_probe_each_upstream_and_reports_its_answer() {
     let ports = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let [main, replica] = ports.map(|listener| listener.local_addr().unwrap().port().to_string());
     let files = Files::new(&[(

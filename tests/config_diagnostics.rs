@@ -39,7 +39,7 @@ fn world() -> MapEnvironment {
 }
 
 #[test]
-fn every_wrong_file_is_told_as_recorded() {
+fn every_wrong_file_is_reported_as_recorded() {
     let cases = files_below(Path::new(FOLDER));
     let cases = cases.iter().filter(|path| {
         path.parent() == Some(Path::new(FOLDER)) && path.extension() == Some("toml".as_ref())

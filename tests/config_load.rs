@@ -161,7 +161,7 @@ fn a_change_of_the_password_file_is_a_change_to_watch_for() {
 }
 
 #[test]
-fn every_value_says_where_it_came_from() {
+fn every_value_has_its_source() {
     let loaded = load(&world(&format!("threads = 3\n{SMALLEST}weight = 50\n")));
     assert_eq!(
         origin(&loaded, "threads"),

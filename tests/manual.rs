@@ -238,7 +238,7 @@ fn header_names(rows: &[Vec<&str>]) -> Vec<String> {
 }
 
 #[test]
-fn what_the_manual_says_is_removed_is_removed_and_nothing_else_is() {
+fn everything_the_manual_lists_as_removed_is_removed_and_nothing_else_is() {
     let section = HEADERS
         .split("## Requests from untrusted peers")
         .nth(1)
@@ -269,7 +269,7 @@ fn what_the_manual_says_is_removed_is_removed_and_nothing_else_is() {
 }
 
 #[test]
-fn what_the_manual_says_is_set_from_the_connection_is_set() {
+fn everything_the_manual_lists_as_set_from_the_connection_is_set() {
     let section = HEADERS.split("These headers are set").nth(1).unwrap();
     let set: BTreeSet<String> = header_names(&table(section, "header"))
         .iter()

@@ -99,7 +99,7 @@ fn a_form_is_classified_without_an_allocation() {
 }
 
 #[test]
-fn the_layer_of_a_usual_request_is_told_without_an_allocation() {
+fn the_layer_of_a_usual_request_is_found_without_an_allocation() {
     let target = b"/geoserver/wms?service=WMS&request=GetMap&layers=geor:roads";
     let classified = classify(
         &RequestHead {
@@ -115,7 +115,7 @@ fn the_layer_of_a_usual_request_is_told_without_an_allocation() {
 }
 
 #[test]
-fn the_metatile_of_a_tile_is_told_without_an_allocation() {
+fn the_metatile_of_a_tile_is_found_without_an_allocation() {
     for (target, _) in USUAL
         .iter()
         .filter(|(_, class)| *class == RequestClass::Tile)

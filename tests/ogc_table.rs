@@ -46,7 +46,7 @@ fn complaint(case: &Case) -> Option<String> {
 }
 
 #[test]
-fn a_body_changes_the_class_only_where_it_is_asked_for() {
+fn a_body_changes_the_class_only_where_it_is_expected() {
     for case in cases() {
         let head = case.head();
         if body_need(&head, &case.context) == BodyNeed::None {
@@ -105,7 +105,7 @@ const EXTENSIONS: &str = "app-schema authkey charts control-flow css csw db2 dxf
     web-service-auth webp wfs-freemarker wps-longitudinal-profile wps-remote";
 
 #[test]
-fn the_manual_says_of_each_extension_of_geoserver_whether_it_is_covered() {
+fn the_manual_lists_each_extension_of_geoserver_as_covered_or_not() {
     let manual = include_str!("../docs/request-classes.md");
     let missing: Vec<_> = EXTENSIONS
         .split_whitespace()

@@ -242,7 +242,7 @@ fn the_plan_names_every_module() {
 }
 
 #[test]
-fn rust_files_say_what_they_are_for_and_have_an_end() {
+fn rust_files_state_their_purpose_and_have_an_end() {
     assert_none(
         texts(is_rust)
             .iter()

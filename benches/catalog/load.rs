@@ -47,7 +47,7 @@ pub(crate) struct Sample {
 }
 
 /// Asks as user `number` until it is over.
-pub(crate) async fn ask_on(client: Client, number: usize, shared: Arc<Shared>) -> Vec<Sample> {
+pub(crate) async fn send_on(client: Client, number: usize, shared: Arc<Shared>) -> Vec<Sample> {
     let standing = question::standing();
     let user = format!("user{number}");
     let mut samples = Vec::new();

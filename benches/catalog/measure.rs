@@ -93,7 +93,7 @@ pub(crate) fn day(
     let shared = Arc::new(Shared::default());
     shared.stage.write().oldest_epoch = cluster.main().epoch().unwrap_or(0);
     let clients: Vec<_> = (0..CLIENTS)
-        .map(|number| runtime.spawn(load::ask_on(client.clone(), number, Arc::clone(&shared))))
+        .map(|number| runtime.spawn(load::send_on(client.clone(), number, Arc::clone(&shared))))
         .collect();
     let mut outcome = Outcome {
         name: front.name.clone(),

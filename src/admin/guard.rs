@@ -180,16 +180,16 @@ mod tests {
     const LOOPBACK: &str = "127.0.0.1:9090";
     const EVERYWHERE: &str = "0.0.0.0:9090";
 
-    fn asked(
+    fn checked(
         listener: &str,
         token: Option<&str>,
         path: &str,
         headers: &[(&'static str, &str)],
     ) -> Result<(), Denied> {
-        asked_by(&Method::GET, listener, token, path, headers)
+        checked_with(&Method::GET, listener, token, path, headers)
     }
 
-    fn asked_by(
+    fn checked_with(
         method: &Method,
         listener: &str,
         token: Option<&str>,
@@ -221,12 +221,12 @@ mod tests {
             "[::ffff:127.0.0.1]:1",
         ] {
             assert_eq!(
-                asked(LOOPBACK, None, "/api/status", &[("host", host)]),
+                checked(LOOPBACK, None, "/api/status", &[("host", host)]),
                 Ok(()),
                 "{host}"
             );
         }
-        assert_eq!(asked(LOOPBACK, None, "/api/status", &[]), Ok(()));
+        assert_eq!(checked(LOOPBACK, None, "/api/status", &[]), Ok(()));
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
         ] {
             for path in ["/", "/metrics", "/healthz", "/api/status"] {
                 assert_eq!(
-                    asked(LOOPBACK, None, path, &[("host", host)]),
+                    checked(LOOPBACK, None, path, &[("host", host)]),
                     Err(Denied::ForeignHost),
                     "{host} {path}"
                 );
@@ -254,7 +254,7 @@ mod tests {
     fn two_hosts_are_refused_unless_both_are_ours() {
         let hosts = [("host", "localhost"), ("host", "evil.example")];
         assert_eq!(
-            asked(LOOPBACK, None, "/api/status", &hosts),
+            checked(LOOPBACK, None, "/api/status", &hosts),
             Err(Denied::ForeignHost)
         );
     }
@@ -271,7 +271,7 @@ mod tests {
         ] {
             let headers = [("host", "localhost:9090"), foreign];
             assert_eq!(
-                asked(LOOPBACK, None, "/api/status", &headers),
+                checked(LOOPBACK, None, "/api/status", &headers),
                 Err(Denied::ForeignOrigin),
                 "{foreign:?}"
             );
@@ -281,7 +281,7 @@ mod tests {
                 foreign,
             ];
             assert_eq!(
-                asked(EVERYWHERE, Some("secret"), "/api/status", &headers),
+                checked(EVERYWHERE, Some("secret"), "/api/status", &headers),
                 Err(Denied::ForeignOrigin),
                 "{foreign:?}"
             );
@@ -295,15 +295,15 @@ mod tests {
             ("origin", "http://localhost:9090"),
             ("sec-fetch-site", "same-origin"),
         ];
-        assert_eq!(asked(LOOPBACK, None, "/api/config", &own), Ok(()));
+        assert_eq!(checked(LOOPBACK, None, "/api/config", &own), Ok(()));
         let link = [("host", "localhost:9090"), ("sec-fetch-site", "cross-site")];
-        assert_eq!(asked(LOOPBACK, None, "/", &link), Ok(()));
+        assert_eq!(checked(LOOPBACK, None, "/", &link), Ok(()));
     }
 
     #[test]
     fn beyond_loopback_only_the_right_token_opens() {
         let with = |value| {
-            asked(
+            checked(
                 EVERYWHERE,
                 Some("s3cret"),
                 "/api/status",
@@ -319,7 +319,7 @@ mod tests {
             assert_eq!(with(none), Err(Denied::NoToken), "{none}");
         }
         assert_eq!(
-            asked(EVERYWHERE, Some("s3cret"), "/metrics", &[]),
+            checked(EVERYWHERE, Some("s3cret"), "/metrics", &[]),
             Err(Denied::NoToken)
         );
     }
@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn a_token_is_required_on_loopback_too_once_it_is_configured() {
         assert_eq!(
-            asked(
+            checked(
                 LOOPBACK,
                 Some("s3cret"),
                 "/api/status",
@@ -341,11 +341,11 @@ mod tests {
     fn beyond_loopback_without_a_configured_token_every_request_is_denied() {
         let headers = [("authorization", "Bearer ")];
         assert_eq!(
-            asked("[::]:9090", None, "/api/status", &headers),
+            checked("[::]:9090", None, "/api/status", &headers),
             Err(Denied::TokenNotConfigured)
         );
         assert_eq!(
-            asked("10.0.0.5:9090", None, "/metrics", &[]),
+            checked("10.0.0.5:9090", None, "/metrics", &[]),
             Err(Denied::TokenNotConfigured)
         );
     }
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn a_change_needs_the_mark_or_the_token_on_loopback_too() {
         let post = |token, headers: &[(&'static str, &str)]| {
-            asked_by(
+            checked_with(
                 &Method::POST,
                 LOOPBACK,
                 token,
@@ -371,8 +371,8 @@ mod tests {
         let rebound = [("host", "evil.example"), mark];
         assert_eq!(post(None, &rebound), Err(Denied::ForeignHost));
         for method in [Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {
-            let asked = asked_by(&method, LOOPBACK, None, "/", &[host]);
-            assert_eq!(asked, Err(Denied::NoMark), "{method}");
+            let verdict = checked_with(&method, LOOPBACK, None, "/", &[host]);
+            assert_eq!(verdict, Err(Denied::NoMark), "{method}");
         }
     }
 
@@ -380,7 +380,7 @@ mod tests {
     fn health_checks_and_the_empty_page_need_no_token() {
         for path in OPEN_PATHS {
             assert_eq!(
-                asked(
+                checked(
                     EVERYWHERE,
                     Some("s3cret"),
                     path,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::config::{Limit, Limits, Rate, Rule, Whose};
+use crate::config::{CountedBy, Limit, Limits, Rate, Rule};
 use crate::ogc::{Classified, RequestHead};
 
 /// The id of `per_user` among the ids of rules. No rule has an empty key.
@@ -85,8 +85,8 @@ impl ConcurrencyKeys {
     }
 
     /// Returns a hash that is the same for all requests that wait for the same counters to fall as
-    /// low, apart from personal counters: see [`super::Ask::rules`]. After a config reload that
-    /// raises a limit, requests from before it do not hold up those under the new limit.
+    /// low, apart from personal counters: see [`super::SlotRequest::rules`]. After a config reload
+    /// that raises a limit, requests from before it do not hold up those under the new limit.
     pub fn fingerprint(&self) -> u64 {
         let common = self.keys.iter().filter(|key| !key.is_personal);
         let mix =
@@ -119,19 +119,19 @@ impl<'c> Metered<'c> {
 /// Returns which of the rule's counters counts this client; `None` if the rule does not concern it.
 fn who(rule: &Rule, client: &Client) -> Option<u64> {
     match rule.whose {
-        Whose::Everybody => Some(0),
-        Whose::User => Some(client.user),
-        Whose::Address => Some(client.address_key),
-        Whose::OneAddress(address) => (client.address.to_canonical() == address).then_some(0),
+        CountedBy::Everybody => Some(0),
+        CountedBy::User => Some(client.user),
+        CountedBy::Address => Some(client.address_key),
+        CountedBy::OneAddress(address) => (client.address.to_canonical() == address).then_some(0),
     }
 }
 
 /// A rule for one address is not personal. Its requests hold up no others of their class, because
 /// they are in another lane.
-fn is_personal(whose: Whose) -> bool {
+fn is_personal(whose: CountedBy) -> bool {
     match whose {
-        Whose::Everybody | Whose::OneAddress(_) => false,
-        Whose::User | Whose::Address => true,
+        CountedBy::Everybody | CountedBy::OneAddress(_) => false,
+        CountedBy::User | CountedBy::Address => true,
     }
 }
 

@@ -25,7 +25,7 @@ pub use concurrency_keys::{Client, ConcurrencyKeys, Metered};
 pub use limiter::{LimitCheck, Limiter};
 pub use overload::{OverloadDetector, STANDING_AFTER};
 pub use pace::Pace;
-pub use queue::{AGEING, Ask, Offer, Pushed, Queue, Waiter, WaiterId};
+pub use queue::{AGEING, Offer, Pushed, Queue, SlotRequest, Waiter, WaiterId};
 pub use rates::{MAX_COUNTED, RateState, Rates};
 pub use status::{ClassWaiting, QueueStatus};
 pub use waitlist::{

@@ -48,7 +48,7 @@ pub struct WaiterId(u64);
 
 /// A request for a slot, as far as the order depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct SlotRequest {
     pub class: RequestClass,
     pub priority: Priority,
     /// Hash of the set of rules that limit the request: requests of one class under different rules
@@ -67,7 +67,7 @@ pub struct Ask {
 /// A request that waits, and what belongs to it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Waiter<T> {
-    pub ask: Ask,
+    pub slot_request: SlotRequest,
     pub value: T,
 }
 
@@ -170,12 +170,12 @@ impl<T> Queue<T> {
     }
 
     /// Enqueues a request, if there is room or another waiter has to make room.
-    pub fn push(&mut self, ask: Ask, value: T) -> Pushed<T> {
-        let alike = &self.by_priority[usize::from(ask.priority.get())];
+    pub fn push(&mut self, slot_request: SlotRequest, value: T) -> Pushed<T> {
+        let alike = &self.by_priority[usize::from(slot_request.priority.get())];
         let displaced_by = if self.len() >= self.most {
-            Some(self.displaced_by(&ask))
-        } else if alike.len >= alike.most && !ask.is_retry {
-            Some(self.newest_of_longest(&ask))
+            Some(self.displaced_by(&slot_request))
+        } else if alike.len >= alike.most && !slot_request.is_retry {
+            Some(self.newest_of_longest(&slot_request))
         } else {
             None
         };
@@ -184,7 +184,7 @@ impl<T> Queue<T> {
             Some(Some(id)) => self.remove(id),
             None => None,
         };
-        let id = self.insert(ask, value);
+        let id = self.insert(slot_request, value);
         self.check_invariants();
         match shed {
             Some(shed) => Pushed::WaitsInsteadOf(id, shed),
@@ -275,43 +275,52 @@ impl<T> Queue<T> {
     }
 
     fn rank(&self, id: WaiterId) -> (Instant, WaiterId) {
-        (self.waiters[&id].ask.rank(), id)
+        (self.waiters[&id].slot_request.rank(), id)
     }
 
-    fn insert(&mut self, ask: Ask, value: T) -> WaiterId {
+    fn insert(&mut self, slot_request: SlotRequest, value: T) -> WaiterId {
         self.last_id += 1;
         let id = WaiterId(self.last_id);
-        if ask.is_retry {
+        if slot_request.is_retry {
             self.retries.insert(id);
         } else {
-            self.lanes.entry(ask.lane()).or_default().push(ask.user, id);
+            self.lanes
+                .entry(slot_request.lane())
+                .or_default()
+                .push(slot_request.user, id);
         }
-        self.lengths[ask.class] += 1;
-        self.by_priority[usize::from(ask.priority.get())].len += 1;
-        self.waiters.insert(id, Waiter { ask, value });
+        self.lengths[slot_request.class] += 1;
+        self.by_priority[usize::from(slot_request.priority.get())].len += 1;
+        self.waiters.insert(
+            id,
+            Waiter {
+                slot_request,
+                value,
+            },
+        );
         id
     }
 
     fn take_out(&mut self, id: WaiterId, was_served: bool) -> Option<Waiter<T>> {
         let waiter = self.waiters.remove(&id)?;
-        let ask = &waiter.ask;
-        self.lengths[ask.class] -= 1;
-        self.by_priority[usize::from(ask.priority.get())].len -= 1;
+        let slot_request = &waiter.slot_request;
+        self.lengths[slot_request.class] -= 1;
+        self.by_priority[usize::from(slot_request.priority.get())].len -= 1;
         if !self.retries.remove(&id) {
             let lane = self
                 .lanes
-                .get_mut(&ask.lane())
+                .get_mut(&slot_request.lane())
                 .expect("a waiter has a lane");
-            lane.remove(ask.user, id, was_served);
+            lane.remove(slot_request.user, id, was_served);
             if lane.is_empty() {
-                self.lanes.remove(&ask.lane());
+                self.lanes.remove(&slot_request.lane());
             }
         }
         Some(waiter)
     }
 
     /// Applies the rules of the module's documentation, in their order.
-    fn displaced_by(&self, newcomer: &Ask) -> Option<WaiterId> {
+    fn displaced_by(&self, newcomer: &SlotRequest) -> Option<WaiterId> {
         let lowest = self.lanes.last_key_value()?.0.0;
         if newcomer.is_retry || lowest > newcomer.priority {
             return self.newest(lowest, None);
@@ -327,7 +336,7 @@ impl<T> Queue<T> {
 
     /// Returns the newest waiter of this priority of the user with the most of them, if these are
     /// more than the newcomer's user would have.
-    fn newest_of_longest(&self, newcomer: &Ask) -> Option<WaiterId> {
+    fn newest_of_longest(&self, newcomer: &SlotRequest) -> Option<WaiterId> {
         let lengths = self.lengths_by_user(|priority| priority == newcomer.priority);
         let own = lengths.get(&newcomer.user).copied().unwrap_or(0);
         let (user, most) = lengths.into_iter().max_by_key(|(_, length)| *length)?;
@@ -404,7 +413,7 @@ impl<T> Queue<T> {
     }
 }
 
-impl Ask {
+impl SlotRequest {
     /// The smaller rank goes first.
     pub fn rank(&self) -> Instant {
         self.arrived + AGEING * u32::from(self.priority.get())

@@ -87,7 +87,7 @@ mod tests {
     use crate::ogc::{self, RequestHead};
 
     /// A map of `user` at `millis`: whether each rate is exceeded, and how many remain.
-    fn ask(rates: &mut Rates, limits: &Limits, user: u64, millis: u64) -> Vec<(bool, u32)> {
+    fn arrive(rates: &mut Rates, limits: &Limits, user: u64, millis: u64) -> Vec<(bool, u32)> {
         let head = RequestHead {
             method: "GET",
             target: MAP.as_bytes(),
@@ -112,7 +112,7 @@ mod tests {
         let mut rates = Rates::default();
         let told: Vec<_> = [(1, 900), (1, 950), (1, 999), (2, 999), (1, 1000)]
             .into_iter()
-            .flat_map(|(user, millis)| ask(&mut rates, &limits, user, millis))
+            .flat_map(|(user, millis)| arrive(&mut rates, &limits, user, millis))
             .collect();
         assert_eq!(
             told,
@@ -124,20 +124,23 @@ mod tests {
     fn an_address_counts_for_all_its_users_and_rules_count_apart() {
         let limits = limits("control_flow = ['ip.ows=3/m', 'user.ows.wms=1/h']");
         let mut rates = Rates::default();
-        assert_eq!(ask(&mut rates, &limits, 1, 0), [(false, 2), (false, 0)]);
+        assert_eq!(arrive(&mut rates, &limits, 1, 0), [(false, 2), (false, 0)]);
         assert_eq!(
-            ask(&mut rates, &limits, 2, 59_999),
+            arrive(&mut rates, &limits, 2, 59_999),
             [(false, 1), (false, 0)]
         );
-        assert_eq!(ask(&mut rates, &limits, 2, 60_000), [(false, 2), (true, 0)]);
+        assert_eq!(
+            arrive(&mut rates, &limits, 2, 60_000),
+            [(false, 2), (true, 0)]
+        );
     }
 
     #[test]
     fn a_clock_set_back_does_not_give_a_new_window() {
         let limits = limits("control_flow = 'user.ows=1/s'");
         let mut rates = Rates::default();
-        assert_eq!(ask(&mut rates, &limits, 1, 5000), [(false, 0)]);
-        assert_eq!(ask(&mut rates, &limits, 1, 4000), [(true, 0)]);
+        assert_eq!(arrive(&mut rates, &limits, 1, 5000), [(false, 0)]);
+        assert_eq!(arrive(&mut rates, &limits, 1, 4000), [(true, 0)]);
     }
 
     #[test]
@@ -145,13 +148,13 @@ mod tests {
         let limits = limits("control_flow = 'user.ows=1/d'");
         let mut rates = Rates::default();
         (0..MAX_COUNTED as u64 + 10)
-            .for_each(|user| assert!(!ask(&mut rates, &limits, user, 0)[0].0));
+            .for_each(|user| assert!(!arrive(&mut rates, &limits, user, 0)[0].0));
         assert!(
-            ask(&mut rates, &limits, 3, 0)[0].0,
+            arrive(&mut rates, &limits, 3, 0)[0].0,
             "who is counted stays limited"
         );
         assert!(
-            !ask(&mut rates, &limits, u64::MAX, 0)[0].0,
+            !arrive(&mut rates, &limits, u64::MAX, 0)[0].0,
             "who came too late is not"
         );
         assert_eq!(

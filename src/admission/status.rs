@@ -39,13 +39,17 @@ impl<T> Queue<T> {
     /// Returns the classes with waiters.
     pub fn waiting_by_class(&self, now: Instant) -> Vec<ClassWaiting> {
         let of_class = |class: RequestClass| {
-            let asks = || {
+            let slot_requests = || {
                 self.waiters()
-                    .map(|waiter| &waiter.ask)
-                    .filter(move |ask| ask.class == class)
+                    .map(|waiter| &waiter.slot_request)
+                    .filter(move |slot_request| slot_request.class == class)
             };
-            let oldest = asks().map(|ask| ask.arrived).min()?;
-            let users: BTreeSet<u64> = asks().map(|ask| ask.user).collect();
+            let oldest = slot_requests()
+                .map(|slot_request| slot_request.arrived)
+                .min()?;
+            let users: BTreeSet<u64> = slot_requests()
+                .map(|slot_request| slot_request.user)
+                .collect();
             let longest = now.saturating_duration_since(oldest);
             Some(ClassWaiting {
                 class,
@@ -61,7 +65,7 @@ impl<T> Queue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::Ask;
+    use crate::admission::SlotRequest;
     use crate::config::Priority;
 
     #[test]
@@ -73,7 +77,7 @@ mod tests {
             (RequestClass::Map, 1, 2),
             (RequestClass::Tile, 2, 3),
         ] {
-            let ask = Ask {
+            let slot_request = SlotRequest {
                 class,
                 priority: Priority::FIRST,
                 rules: 0,
@@ -82,7 +86,7 @@ mod tests {
                 arrived: after(seconds),
                 is_retry: false,
             };
-            queue.push(ask, ());
+            queue.push(slot_request, ());
         }
         let by_class = queue.waiting_by_class(after(5));
         let waiting = |class, waiting, users, seconds| ClassWaiting {

@@ -24,8 +24,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Ask, ConcurrencyKeys, LimitCheck, Limiter, Offer, OverloadDetector, Pace, Pushed, Queue,
-    QueueStatus, Waiter, WaiterId,
+    ConcurrencyKeys, LimitCheck, Limiter, Offer, OverloadDetector, Pace, Pushed, Queue,
+    QueueStatus, SlotRequest, Waiter, WaiterId,
 };
 use crate::config::{Limits, Priority};
 use crate::ogc::RequestClass;
@@ -59,7 +59,7 @@ type Served<T, S> = (
 /// A request that has just arrived.
 #[derive(Debug)]
 pub struct Newcomer<T> {
-    pub ask: Ask,
+    pub slot_request: SlotRequest,
     pub keys: ConcurrencyKeys,
     pub request: T,
 }
@@ -157,7 +157,7 @@ impl<T> Waitlist<T> {
     }
 
     /// Admits a newcomer if a slot is free that no waiter can use, or enqueues it.
-    pub fn ask<S: Slots<T>>(
+    pub fn request_slot<S: Slots<T>>(
         &mut self,
         newcomer: Newcomer<T>,
         limits: &Limits,
@@ -167,42 +167,46 @@ impl<T> Waitlist<T> {
         if !self.queue.is_empty() {
             self.serve(slots, now);
         }
-        let Newcomer { ask, keys, request } = newcomer;
+        let Newcomer {
+            slot_request,
+            keys,
+            request,
+        } = newcomer;
         if self.limiter.check(&keys) == LimitCheck::Free {
             match slots.find(&request, self.queue.is_empty()) {
                 SlotSearch::Found(slot) => {
-                    self.overload.on_empty(ask.priority);
+                    self.overload.on_empty(slot_request.priority);
                     return WaitlistAnswer::Admitted(self.admit(slot, keys, slots));
                 }
                 SlotSearch::Full => {}
                 SlotSearch::Refused(refusal) => return WaitlistAnswer::Refused(refusal),
             }
         }
-        self.enqueue(ask, Entry { keys, request }, limits, slots, now)
+        self.enqueue(slot_request, Entry { keys, request }, limits, slots, now)
     }
 
     fn enqueue<S: Slots<T>>(
         &mut self,
-        ask: Ask,
+        slot_request: SlotRequest,
         mut entry: Entry<T>,
         limits: &Limits,
         slots: &mut S,
         now: Instant,
     ) -> WaitlistAnswer<S::Admission, S::Refusal> {
         let retry_after = self.retry_after(limits, now);
-        self.bound_queue(&ask, limits, now);
+        self.bound_queue(&slot_request, limits, now);
         slots.prepare_wait(&mut entry.request);
-        let id = match self.queue.push(ask, entry) {
+        let id = match self.queue.push(slot_request, entry) {
             Pushed::Full(_) => return WaitlistAnswer::Full(retry_after),
             Pushed::Waits(id) => id,
             Pushed::WaitsInsteadOf(id, shed) => {
                 slots.end_wait(shed.value.request, WaitlistResult::Shed(retry_after));
-                self.publish_class(shed.ask.class, slots);
+                self.publish_class(shed.slot_request.class, slots);
                 id
             }
         };
-        self.overload.waits(ask.priority, now);
-        self.publish_class(ask.class, slots);
+        self.overload.waits(slot_request.priority, now);
+        self.publish_class(slot_request.class, slots);
         slots.set_waiting(self.queue.len());
         // A slot may have come free between the search and the publication of the waiter. Its
         // releaser saw no waiter.
@@ -211,12 +215,12 @@ impl<T> Waitlist<T> {
     }
 
     /// Bounds the queue for a newcomer: by the configuration, and in an overload by priority.
-    fn bound_queue(&mut self, ask: &Ask, limits: &Limits, now: Instant) {
+    fn bound_queue(&mut self, slot_request: &SlotRequest, limits: &Limits, now: Instant) {
         self.queue.set_most(limits.queue as usize);
-        let most_alike = self.overload.max_len(ask.priority, now);
-        self.queue.shorten(ask.priority, most_alike);
-        if self.queue.len_of_priority(ask.priority) >= most_alike {
-            self.overload.on_overflow(ask.priority, now);
+        let most_alike = self.overload.max_len(slot_request.priority, now);
+        self.queue.shorten(slot_request.priority, most_alike);
+        if self.queue.len_of_priority(slot_request.priority) >= most_alike {
+            self.overload.on_overflow(slot_request.priority, now);
         }
     }
 
@@ -228,12 +232,12 @@ impl<T> Waitlist<T> {
             let result = match found {
                 Ok(slot) => {
                     self.pace.note(now);
-                    self.overload.served(waiter.ask.priority, now);
+                    self.overload.served(waiter.slot_request.priority, now);
                     WaitlistResult::Admitted(self.admit(slot, keys, slots))
                 }
                 Err(refusal) => WaitlistResult::Refused(refusal),
             };
-            self.publish_class(waiter.ask.class, slots);
+            self.publish_class(waiter.slot_request.class, slots);
             slots.end_wait(request, result);
         }
         for priority in Priority::ALL {
@@ -256,7 +260,7 @@ impl<T> Waitlist<T> {
         let Some(waiter) = self.queue.remove(id) else {
             return false;
         };
-        self.publish_class(waiter.ask.class, slots);
+        self.publish_class(waiter.slot_request.class, slots);
         // The next of its user may be able to go where this one was not, if a config reload came
         // between the two.
         self.serve(slots, now);

@@ -62,7 +62,7 @@ pub fn pick_by(
         }
     }
     let cheapest = best?;
-    if let Some(at) = equals.whose_turn(start) {
+    if let Some(at) = equals.next_in_turn(start) {
         return Some(at);
     }
     let is_equal = |at: &usize| sample(*at).is_some_and(|this| this.compare_cost(cheapest).is_eq());
@@ -105,7 +105,7 @@ impl Equals {
 
     /// Returns the equal that `start` selects; `None` when not all of them are noted.
     #[inline]
-    fn whose_turn(&self, start: usize) -> Option<usize> {
+    fn next_in_turn(&self, start: usize) -> Option<usize> {
         match self.count {
             1 => Some(self.first()),
             count if count <= Self::MAX_NOTED => Some(self.noted[start % count] as usize),

@@ -327,7 +327,7 @@ impl Snapshot {
     }
 
     /// True if it is worth finding out the workspace of a request.
-    pub fn tells_workspaces_apart(&self) -> bool {
+    pub fn distinguishes_workspaces(&self) -> bool {
         !self.stale.is_empty() && self.concern.is_narrow()
     }
 

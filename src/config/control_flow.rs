@@ -51,14 +51,14 @@ pub struct Rule {
     pub key: String,
     /// A hash of the key, the same after every config reload.
     pub id: u64,
-    pub whose: Whose,
+    pub whose: CountedBy,
     pub what: Operations,
     pub limit: Limit,
 }
 
 /// The requests that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub enum CountedBy {
     Everybody,
     User,
     Address,
@@ -118,7 +118,7 @@ pub enum AddressPattern {
 }
 
 impl Rule {
-    fn new(key: String, whose: Whose, what: Operations, limit: Limit) -> Self {
+    fn new(key: String, whose: CountedBy, what: Operations, limit: Limit) -> Self {
         // Stable over restarts; only the administrator chooses keys, so collisions are not sought.
         let id = fnv1a(key.bytes());
         Self {

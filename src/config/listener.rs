@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_until_the_end_is_told_in_days() {
+    fn the_time_until_the_end_is_shown_in_days() {
         for (left, text) in [
             (-2 * DAY, "it expired 2 days ago"),
             (-1, "it has expired today"),

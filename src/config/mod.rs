@@ -46,7 +46,7 @@ pub use change::Change;
 pub use clients::ClientLimits;
 pub use coalesce::Coalesce;
 pub use control_flow::{
-    Addressed, ControlFlow, Limit, Operations, PriorityHeader, Rate, Rule, Whose,
+    Addressed, ControlFlow, CountedBy, Limit, Operations, PriorityHeader, Rate, Rule,
 };
 pub use diagnostics::{Diagnostics, Finding};
 pub use effective::Effective;

@@ -116,11 +116,11 @@ impl RouteRule {
 
     /// True if this rule applies to every request that `later` would apply to.
     pub(super) fn shadows(&self, later: &Self) -> bool {
-        self.conditions.cover(&later.conditions) && self.takes_what_is_of(later)
+        self.conditions.cover(&later.conditions) && self.action_shadows(later)
     }
 
     /// True if this rule takes what `later` would, as far as the conditions of both are the same.
-    fn takes_what_is_of(&self, later: &Self) -> bool {
+    fn action_shadows(&self, later: &Self) -> bool {
         let RouteAction::Send { class, group } = &self.action else {
             return true;
         };

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_and_what_is_no_request_are_not_passed() {
+    fn writes_and_malformed_requests_are_not_passed() {
         for head in [
             "POST /a HTTP/1.1\r\nHost: x\r\n\r\n",
             "GET /a\r\n\r\n",

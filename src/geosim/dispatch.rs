@@ -248,7 +248,7 @@ fn ows<'a>(request: &'a Request, mapping: &'a str, rest: &'a str, scope: Scope<'
     let version = root
         .as_ref()
         .and_then(|root| root.version.clone())
-        .or_else(|| asked_version(&kvp))
+        .or_else(|| requested_version(&kvp))
         .unwrap_or_default();
     let operation = match root {
         Some(root) if root.name == "StyledLayerDescriptor" => Cow::Borrowed("GetMap"),
@@ -318,7 +318,7 @@ fn xml_root(request: &Request) -> Result<Option<Root>, ParseError> {
     root.map(Some).ok_or(ParseError)
 }
 
-fn asked_version(kvp: &Kvp<'_>) -> Option<String> {
+fn requested_version(kvp: &Kvp<'_>) -> Option<String> {
     let asked = kvp
         .get("version")
         .or_else(|| kvp.get("wmtver"))

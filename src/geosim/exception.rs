@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn wms_says_no_with_status_200_and_a_type_of_its_version() {
+    fn wms_refuses_with_status_200_and_a_type_of_its_version() {
         let (status, kind, body) = answer(Dialect::Wms111, "LayerNotDefined");
         assert_eq!(
             (status, kind),

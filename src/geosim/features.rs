@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn geojson_holds_as_many_features_as_it_says() {
+    fn geojson_holds_as_many_features_as_its_count() {
         for returned in [0, 1, 2, 5000] {
             let json: serde_json::Value =
                 serde_json::from_str(&whole(returned, Encoding::GeoJson)).unwrap();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn gml_is_well_formed_and_holds_as_many_features_as_it_says() {
+    fn gml_is_well_formed_and_holds_as_many_features_as_its_count() {
         for encoding in [Encoding::Gml2, Encoding::Gml31, Encoding::Gml32] {
             let gml = whole(300, encoding);
             assert_eq!(gml.matches("<gml:Point>").count(), 300);

@@ -42,7 +42,7 @@ pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answ
 }
 
 /// The feature type asked, from the query or the body.
-fn type_asked<'a>(call: &OwsCall<'a>) -> Option<Cow<'a, str>> {
+fn requested_type<'a>(call: &OwsCall<'a>) -> Option<Cow<'a, str>> {
     call.kvp
         .get("typenames")
         .or_else(|| call.kvp.get("typename"))
@@ -69,7 +69,7 @@ fn features(
     lock: Option<String>,
 ) -> Result<Answer, ServiceException> {
     let contents = life.catalog().contents;
-    let asked = type_asked(call).ok_or_else(|| {
+    let asked = requested_type(call).ok_or_else(|| {
         ServiceException::new(
             "MissingParameterValue",
             "typeName",
@@ -81,10 +81,10 @@ fn features(
         .layers
         .get(&name)
         .map_or(0, |layer| life.data.features_of(&name, layer));
-    let start = asked_number(call, &["startindex"], &["startIndex"])
+    let start = requested_number(call, &["startindex"], &["startIndex"])
         .unwrap_or(0)
         .min(matched);
-    let limit = asked_number(call, &["count", "maxfeatures"], &["count", "maxFeatures"])
+    let limit = requested_number(call, &["count", "maxfeatures"], &["count", "maxFeatures"])
         .unwrap_or(MAX_FEATURES);
     let hits_only = call.kvp.is("resulttype", "hits");
     let returned = if hits_only {
@@ -92,7 +92,7 @@ fn features(
     } else {
         limit.min(MAX_FEATURES).min(matched - start)
     };
-    let encoding = encoding_asked(call);
+    let encoding = requested_encoding(call);
     let collection = Collection::new(&name, matched, start, returned, lock, encoding);
     Ok(Answer::stream(encoding.content_type(), collection).with(
         "Content-Disposition",
@@ -100,7 +100,7 @@ fn features(
     ))
 }
 
-fn asked_number(call: &OwsCall<'_>, keys: &[&str], attributes: &[&str]) -> Option<u64> {
+fn requested_number(call: &OwsCall<'_>, keys: &[&str], attributes: &[&str]) -> Option<u64> {
     let in_query = keys
         .iter()
         .find_map(|key| call.kvp.get(key))
@@ -111,7 +111,7 @@ fn asked_number(call: &OwsCall<'_>, keys: &[&str], attributes: &[&str]) -> Optio
         .ok()
 }
 
-fn encoding_asked(call: &OwsCall<'_>) -> Encoding {
+fn requested_encoding(call: &OwsCall<'_>) -> Encoding {
     let asked = call
         .kvp
         .get("outputformat")
@@ -127,7 +127,7 @@ fn encoding_asked(call: &OwsCall<'_>) -> Encoding {
 
 fn describe(life: &Life, call: &OwsCall<'_>) -> Result<Answer, ServiceException> {
     let contents = life.catalog().contents;
-    let names: Vec<String> = match type_asked(call) {
+    let names: Vec<String> = match requested_type(call) {
         Some(asked) => vec![find_type(&contents, call, &asked)?],
         None => contents.layers.keys().cloned().collect(),
     };
@@ -197,7 +197,7 @@ fn unknown_lock() -> ServiceException {
 }
 
 fn lock(life: &Life, request: &Request, call: &OwsCall<'_>) -> Result<String, ServiceException> {
-    let asked = type_asked(call).ok_or_else(|| {
+    let asked = requested_type(call).ok_or_else(|| {
         ServiceException::new(
             "MissingParameterValue",
             "typeName",
@@ -206,7 +206,7 @@ fn lock(life: &Life, request: &Request, call: &OwsCall<'_>) -> Result<String, Se
     })?;
     find_type(&life.catalog().contents, call, &asked)?;
     life.note_write("LockFeature", request);
-    let minutes = asked_number(call, &["expiry"], &["expiry"]).unwrap_or(5);
+    let minutes = requested_number(call, &["expiry"], &["expiry"]).unwrap_or(5);
     Ok(life.feature_locks.take(life.controls.dice.draw(), minutes))
 }
 

@@ -47,7 +47,7 @@ pub(super) fn map(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer 
 
 fn try_map(life: &Life, request: &Request, call: &OwsCall<'_>) -> Result<Answer, ServiceException> {
     let contents = life.catalog().contents;
-    let layers = layers_asked(request, call).ok_or_else(|| {
+    let layers = requested_layers(request, call).ok_or_else(|| {
         ServiceException::new("LayerNotDefined", "layers", "No LAYERS has been requested")
     })?;
     for layer in layers.split(',') {
@@ -57,7 +57,7 @@ fn try_map(life: &Life, request: &Request, call: &OwsCall<'_>) -> Result<Answer,
     let transparent = call.kvp.is("transparent", "true");
     let picture = Picture {
         transparent,
-        ..size_asked(call)?
+        ..requested_size(call)?
     };
     match format.as_deref().unwrap_or("image/png") {
         "image/png" | "image/png8" | "image/png; mode=8bit" | "image/vnd.png" => {
@@ -81,14 +81,14 @@ fn try_map(life: &Life, request: &Request, call: &OwsCall<'_>) -> Result<Answer,
 const KML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><kml xmlns=\"http://www.opengis.net/kml/2.2\"><Document/></kml>";
 
 /// From the query, the virtual service, or the first named layer of a posted SLD.
-fn layers_asked<'a>(request: &'a Request, call: &OwsCall<'a>) -> Option<Cow<'a, str>> {
+fn requested_layers<'a>(request: &'a Request, call: &OwsCall<'a>) -> Option<Cow<'a, str>> {
     call.kvp
         .get("layers")
         .or_else(|| call.scope.layer.map(Cow::Borrowed))
         .or_else(|| xml::first_text(&request.body().start, "Name").map(Cow::Owned))
 }
 
-fn size_asked(call: &OwsCall<'_>) -> Result<Picture, ServiceException> {
+fn requested_size(call: &OwsCall<'_>) -> Result<Picture, ServiceException> {
     let is_lenient = !call.asks("GetMap") || !call.body.is_empty();
     let default = is_lenient.then_some(256);
     let size = |key| {
@@ -125,7 +125,7 @@ fn refused_map(life: &Life, call: &OwsCall<'_>, exception: &ServiceException) ->
     if is_in_image || asked.ends_with("blank") {
         let picture = Picture {
             blank: !is_in_image,
-            ..size_asked(call).unwrap_or(DEFAULT_PICTURE)
+            ..requested_size(call).unwrap_or(DEFAULT_PICTURE)
         };
         return Answer::ok("image/png", life.painter.paint(picture));
     }

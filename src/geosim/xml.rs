@@ -133,7 +133,7 @@ mod tests {
         xmlns:wfs=\"http://www.opengis.net/wfs\"><wfs:Insert><geor:roads/><geor:roads><a/></geor:roads></wfs:Insert></wfs:Transaction>";
 
     #[test]
-    fn the_root_tells_operation_service_and_version() {
+    fn the_root_gives_operation_service_and_version() {
         let root = root(TRANSACTION).unwrap();
         let facts = (
             root.name.as_str(),

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_network_is_refused_is_not_counted_for_it() {
+    fn memory_that_is_refused_is_not_counted_for_its_network() {
         let memory = Arc::default();
         let network = Arc::<HeldBytes>::default();
         let mut share = MemoryShare::of_network(&memory, Some(Arc::clone(&network)));

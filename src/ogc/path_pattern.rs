@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_is_refused_with_the_reason() {
+    fn invalid_patterns_are_refused_with_the_reason() {
         for text in [
             "rest", "", "/a//b", "/a/../b", "/a**", "/a?x", "/a%20b", "/a b", "/a;b",
         ] {

@@ -205,7 +205,7 @@ impl Context {
 
     /// What the request is about, where the newest changes concern a few workspaces only.
     pub(super) fn about(&self, session: &Session) -> About {
-        if !self.snapshot.tells_workspaces_apart() {
+        if !self.snapshot.distinguishes_workspaces() {
             return About::Anything;
         }
         scope::about(&self.classified, session.req_header().raw_path())

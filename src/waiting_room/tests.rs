@@ -54,11 +54,11 @@ impl World {
     }
 
     /// A request of `user` for this.
-    fn ask(&self, target: &str, user: u64) -> AskResult {
-        self.ask_for(MainPreference::No, target, user)
+    fn request_slot(&self, target: &str, user: u64) -> SlotRequestResult {
+        self.request_slot_for(MainPreference::No, target, user)
     }
 
-    fn ask_for(&self, main: MainPreference, target: &str, user: u64) -> AskResult {
+    fn request_slot_for(&self, main: MainPreference, target: &str, user: u64) -> SlotRequestResult {
         let config = Arc::clone(&self.control.snapshot().config);
         let head = RequestHead {
             method: "GET",
@@ -77,7 +77,7 @@ impl World {
         let priority = config.classes[classified.class].priority;
         let rules = keys.fingerprint();
         let (class, from_main) = (classified.class, main == MainPreference::ToSeeAChange);
-        let ask = Ask {
+        let slot_request = SlotRequest {
             class,
             priority,
             rules,
@@ -86,28 +86,28 @@ impl World {
             arrived: self.now,
             is_retry: false,
         };
-        self.room.ask(
+        self.room.request_slot(
             SelectionRequest {
                 main,
                 ..wanted(class)
             },
             keys,
-            ask,
+            slot_request,
             &config.limits,
             self.now,
         )
     }
 
     fn seated(&self, target: &str, user: u64) -> Admission {
-        match self.ask(target, user) {
-            AskResult::Admitted(seat) => seat,
+        match self.request_slot(target, user) {
+            SlotRequestResult::Admitted(seat) => seat,
             other => panic!("no place for {target}: {other:?}"),
         }
     }
 
     fn waits(&self, target: &str, user: u64) -> Waiting {
-        match self.ask(target, user) {
-            AskResult::Waiting(waiting) => waiting,
+        match self.request_slot(target, user) {
+            SlotRequestResult::Waiting(waiting) => waiting,
             other => panic!("{target} does not wait: {other:?}"),
         }
     }
@@ -205,15 +205,21 @@ fn while_a_request_waits_newcomers_neither_bypass_the_queue_nor_overtake() {
 #[test]
 fn a_request_that_prefers_the_main_takes_the_first_free_slot_and_delays_no_other() {
     let world = World::with(1, "");
-    let AskResult::Admitted(main) = world.ask_for(MainPreference::ToSeeAChange, MAP, 1) else {
+    let SlotRequestResult::Admitted(main) =
+        world.request_slot_for(MainPreference::ToSeeAChange, MAP, 1)
+    else {
         panic!("the main has a slot")
     };
-    let AskResult::Admitted(replica) = world.ask_for(MainPreference::ToSeeAChange, MAP, 1) else {
+    let SlotRequestResult::Admitted(replica) =
+        world.request_slot_for(MainPreference::ToSeeAChange, MAP, 1)
+    else {
         panic!("a replica serves instead")
     };
     assert!(main.selection.upstream.is_main() && !replica.selection.upstream.is_main());
     let mut map = world.waits(MAP, 3);
-    let AskResult::Waiting(mut to_see) = world.ask_for(MainPreference::ToSeeAChange, MAP, 2) else {
+    let SlotRequestResult::Waiting(mut to_see) =
+        world.request_slot_for(MainPreference::ToSeeAChange, MAP, 2)
+    else {
         panic!("both are full")
     };
     drop(main);
@@ -222,7 +228,9 @@ fn a_request_that_prefers_the_main_takes_the_first_free_slot_and_delays_no_other
         main.selection.upstream.is_main() && is_waiting(&mut map),
         "the main serves no other map"
     );
-    let AskResult::Waiting(mut to_see) = world.ask_for(MainPreference::ToSeeAChange, MAP, 2) else {
+    let SlotRequestResult::Waiting(mut to_see) =
+        world.request_slot_for(MainPreference::ToSeeAChange, MAP, 2)
+    else {
         panic!("both are full")
     };
     drop(replica);
@@ -256,11 +264,14 @@ fn in_a_lasting_overload_few_requests_wait_and_the_others_are_refused_at_once() 
     world.now += STANDING_AFTER;
     drop(seat);
     let _seat = taken(&mut many[0]);
-    assert!(matches!(world.ask(MAP, 99), AskResult::Full(_)));
+    assert!(matches!(
+        world.request_slot(MAP, 99),
+        SlotRequestResult::Full(_)
+    ));
     drop(many);
     let few: Vec<Waiting> = (0..3).map(|user| world.waits(MAP, user)).collect();
     assert!(
-        matches!(world.ask(MAP, 99), AskResult::Full(_)),
+        matches!(world.request_slot(MAP, 99), SlotRequestResult::Full(_)),
         "that the queue is gone for a moment says nothing"
     );
     drop(few);
@@ -301,7 +312,10 @@ fn a_waiter_that_leaves_frees_its_place_in_the_queue_and_delays_no_other() {
     let world = World::with(1, "queue = 1");
     let seat = world.seated(MAP, 1);
     let gone = world.waits(MAP, 2);
-    assert!(matches!(world.ask(MAP, 3), AskResult::Full(_)));
+    assert!(matches!(
+        world.request_slot(MAP, 3),
+        SlotRequestResult::Full(_)
+    ));
     drop(gone);
     let mut waiting = world.waits(MAP, 3);
     drop(seat);
@@ -380,8 +394,8 @@ fn waiters_are_refused_when_no_upstream_is_left_for_them() {
     ));
     assert!(
         matches!(
-            world.ask(MAP, 3),
-            AskResult::Refused(NoUpstream::NoneEligible)
+            world.request_slot(MAP, 3),
+            SlotRequestResult::Refused(NoUpstream::NoneEligible)
         ),
         "and nobody begins to wait"
     );
@@ -458,20 +472,20 @@ async fn no_call_is_lost_however_releases_and_arrivals_meet() {
                 } else {
                     MAP
                 };
-                let seat = match world.ask(target, user % 4) {
-                    AskResult::Admitted(seat) => seat,
-                    AskResult::Waiting(mut waiting) if n.is_multiple_of(17) => {
+                let seat = match world.request_slot(target, user % 4) {
+                    SlotRequestResult::Admitted(seat) => seat,
+                    SlotRequestResult::Waiting(mut waiting) if n.is_multiple_of(17) => {
                         // Some leave at once, in the middle of everything.
                         tokio::task::yield_now().await;
                         drop(waiting.result.try_recv());
                         continue;
                     }
-                    AskResult::Waiting(mut waiting) => match (&mut waiting.result).await {
+                    SlotRequestResult::Waiting(mut waiting) => match (&mut waiting.result).await {
                         Ok(WaitResult::Admitted(seat)) => seat,
                         other => panic!("{other:?}"),
                     },
-                    AskResult::Refused(why) => panic!("{why:?}"),
-                    AskResult::Full(_) => panic!("the queue has room"),
+                    SlotRequestResult::Refused(why) => panic!("{why:?}"),
+                    SlotRequestResult::Full(_) => panic!("the queue has room"),
                 };
                 assert!(
                     seat.selection.upstream.load.in_flight() <= 1,

@@ -4,7 +4,7 @@
 use super::support::{Admin, Answer};
 
 #[tokio::test]
-async fn with_a_token_configured_the_page_loads_and_asks_for_it() {
+async fn with_a_token_configured_the_page_loads_and_prompts_for_it() {
     let admin = Admin::start("admin_token_env = 'TOKEN'\n").await;
     for path in ["/", "/page.css", "/charts.js", "/page.js"] {
         assert_eq!(admin.get(path).await.code, 200, "{path}");

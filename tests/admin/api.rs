@@ -255,7 +255,7 @@ async fn a_catalog_sync_is_accepted_with_its_epoch_and_every_step_of_it_is_an_ev
 }
 
 #[tokio::test]
-async fn rolls_are_paused_and_resumed_and_a_sync_says_that_they_are_paused() {
+async fn rolls_are_paused_and_resumed_and_a_sync_reports_the_pause() {
     let admin = Admin::start(CREDENTIALS).await;
     admin.pass_probes();
     assert_eq!(

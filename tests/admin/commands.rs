@@ -90,7 +90,7 @@ async fn drain_waits_until_nothing_is_in_flight() {
 }
 
 #[tokio::test]
-async fn drain_that_takes_too_long_exits_1_and_says_what_to_do() {
+async fn drain_that_takes_too_long_exits_1_and_names_the_remedy() {
     let admin = cluster().await;
     let _lease = admin.hold("a");
     let (code, _, err) = geofront(&admin, &["drain", "a", "--wait", "--timeout", "0s"]).await;
@@ -141,7 +141,7 @@ async fn reload_prints_the_changes_or_the_reason_against_them() {
 }
 
 #[tokio::test]
-async fn sync_orders_and_says_where_to_look() {
+async fn sync_orders_and_names_the_place_to_look() {
     let admin = Admin::start(CREDENTIALS).await;
     admin.drive(|_| Ok(()));
     let (code, out, _) = geofront(&admin, &["sync"]).await;
@@ -166,7 +166,7 @@ async fn sync_without_credentials_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn sync_tells_of_each_replica_until_all_are_fresh() {
+async fn sync_reports_each_replica_until_all_are_fresh() {
     let admin = Admin::start(CREDENTIALS).await;
     admin.drive(|_| Ok(()));
     let lease = admin.hold("a");
@@ -233,7 +233,7 @@ async fn sync_exits_1_with_the_reason_for_each_replica_that_was_left_behind() {
 }
 
 #[tokio::test]
-async fn sync_that_takes_too_long_exits_1_and_says_what_was_going_on() {
+async fn sync_that_takes_too_long_exits_1_and_reports_the_progress() {
     let admin = Admin::start(CREDENTIALS).await;
     admin.drive(|_| Ok(()));
     let _lease = admin.hold("a");

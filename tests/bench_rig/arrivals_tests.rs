@@ -31,7 +31,7 @@ fn the_same_seed_brings_the_same_arrivals() {
 }
 
 #[test]
-fn the_offered_work_is_the_load_that_was_asked_for() {
+fn the_offered_work_is_the_ordered_load() {
     for seed in 0..5 {
         let arrivals = steady(0.85, 10).arrivals(&PORTAL, CAPACITY, seed);
         let work: Duration = arrivals.iter().map(|arrival| arrival.work).sum();

@@ -20,7 +20,7 @@ async fn round_robin_goes_to_each_replica_in_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn round_robin_passes_on_what_geofront_hides() {
+async fn round_robin_passes_on_the_faults_that_geofront_hides() {
     let demo = started().await;
     let at = demo.addresses;
     post(at.map, "/demo/replicas/slave1/poison").await;

@@ -81,7 +81,7 @@ async fn the_page_may_fetch_tiles_from_both_balancers_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_order_breaks_the_replica_as_it_says_and_revive_ends_it() {
+async fn each_order_breaks_the_replica_as_named_and_revive_ends_it() {
     let demo = started().await;
     let map = demo.addresses.map;
     for (order, state) in [
@@ -114,7 +114,7 @@ async fn each_order_breaks_the_replica_as_it_says_and_revive_ends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_demo_does_not_have_is_refused_and_named() {
+async fn unknown_orders_of_the_demo_are_refused_and_named() {
     let demo = started().await;
     let map = demo.addresses.map;
     post(map, "/demo/replicas/slave1/crash").await;

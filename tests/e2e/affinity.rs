@@ -112,7 +112,7 @@ async fn each_metatile_of_a_burst_of_neighbours_is_rendered_about_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn however_they_are_asked_for_tiles_of_one_metatile_are_answered_by_one_replica() {
+async fn in_any_spelling_tiles_of_one_metatile_are_answered_by_one_replica() {
     let rig = plan(3, TileStore::PerInstance).start().await;
     let tiles = (0..METATILE).flat_map(|x| (0..METATILE).map(move |y| (2048 + x, 1024 + y)));
     let targets = tiles

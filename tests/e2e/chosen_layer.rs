@@ -39,7 +39,7 @@ impl Rig {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_answered_500_and_the_replica_told_my_users_that_their_layer_is_not_defined() {
+async fn a_reload_answered_500_and_the_replica_answered_that_my_layer_is_not_defined() {
     let rig = plan(2).start().await;
     rig.until_chosen().await;
     rig.replicas[0].control().fail_catalog_reloads(1);

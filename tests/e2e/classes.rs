@@ -83,7 +83,7 @@ async fn a_write_reaches_no_replica_however_it_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_that_looks_like_a_write_is_asked_of_a_replica_first() {
+async fn a_read_that_looks_like_a_write_goes_to_a_replica_first() {
     let rig = Plan::replicas(1).start().await;
     let korean = r#"<?xml version="1.0" encoding="EUC-KR"?><GetFeature service="WFS"><Query typeName="geor:public_layer"/></GetFeature>"#;
     for (target, content_type, body) in [

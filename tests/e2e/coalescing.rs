@@ -438,7 +438,7 @@ async fn a_class_can_be_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_access_line_tells_whose_answer_it_was() {
+async fn the_access_line_names_the_request_whose_answer_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("access.log");
     let rig = plan(1)

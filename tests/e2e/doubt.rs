@@ -143,7 +143,7 @@ async fn after_a_changed_password_all_stays_reachable_and_the_status_names_the_r
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn probes_carry_no_credentials_unless_told_to() {
+async fn probes_carry_no_credentials_by_default() {
     let credentials = "[geoserver]\nheaders = { sec-username = \"geofront\", sec-roles = \"ROLE_ADMINISTRATOR\" }\n";
     let rig = Plan::replicas(1).with(credentials).start().await;
     rig.probed_again(3).await;

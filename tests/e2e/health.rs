@@ -44,7 +44,7 @@ async fn every_way_of_being_broken_is_seen_as_down_and_healing_as_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_probe_layer_capabilities_tell_the_same() {
+async fn without_a_probe_layer_capabilities_give_the_same_verdict() {
     let rig = Plan::replicas(1).without("probe_layer").start().await;
     for fault in [Fault::Undeployed, Fault::OutOfMemory, Fault::Starting] {
         rig.replicas[0].suffers(fault.clone());

@@ -31,7 +31,7 @@ async fn an_edit_takes_effect_within_a_second_of_the_write() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_file_keeps_the_old_configuration_and_says_why() {
+async fn a_bad_file_keeps_the_old_configuration_and_is_reported() {
     let rig = Plan::replicas(2).start().await;
     let good = rig.config();
     rig.write_config(&good.replace("url =", "urll ="));

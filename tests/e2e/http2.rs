@@ -284,7 +284,7 @@ async fn an_idle_connection_ends() {
 
 /// "Our balancer ends TLS and speaks HTTP/2 with prior knowledge to what is behind it."
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn http2_without_tls_is_served_beside_http1_where_a_listener_says_so() {
+async fn http2_without_tls_is_served_beside_http1_where_a_listener_allows_it() {
     let listener = "[listeners.inside]\naddress = \"127.0.0.1:0\"\nhttp2 = true";
     let rig = Plan::replicas(1).with(listener).start().await;
     let address = rig.listener("inside");

@@ -201,7 +201,7 @@ async fn a_form_longer_than_tomcat_reads_goes_to_the_main_byte_for_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_operator_whose_tomcat_reads_shorter_forms_says_so() {
+async fn an_operator_sets_the_shorter_forms_that_tomcat_reads() {
     let rig = Plan::replicas(1)
         .with("[geoserver]\nmax_post_size = \"10KB\"")
         .start()

@@ -32,7 +32,7 @@ fn ask(rig: &Rig, target: String) -> JoinHandle<Answer> {
 }
 
 /// Sends `count` concurrent map requests, no two of them the same.
-fn ask_for_maps(rig: &Rig, count: usize) -> Vec<JoinHandle<Answer>> {
+fn send_maps(rig: &Rig, count: usize) -> Vec<JoinHandle<Answer>> {
     (0..count)
         .map(|number| {
             ask(
@@ -59,7 +59,7 @@ async fn kill_one_with(in_flight: usize, limits: &str) {
         .control
         .set_mode("slave2", Mode::Drain, false, Instant::now())
         .unwrap();
-    let asked = ask_for_maps(&rig, in_flight);
+    let asked = send_maps(&rig, in_flight);
     rig.until("the reads are on it", |rig| {
         rig.upstream("slave1").in_flight as usize == in_flight
     })

@@ -17,7 +17,7 @@ fn set_aside(rig: &Rig) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_down_sets_no_replica_aside_and_status_says_which_layer_fails() {
+async fn a_database_that_is_down_ejects_no_replica_and_status_names_the_layer() {
     for fault in [
         Fault::Exception("Cannot get a connection, pool error"),
         Fault::Status(500),

@@ -148,7 +148,7 @@ async fn requests_probes_and_reloads_all_go_by_https_to_the_name_that_is_configu
 
 /// "One of our GeoServers got a wrong certificate, and all geofront said was `cannot connect`."
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_geoserver_with_a_wrong_certificate_is_down_and_its_cause_says_why() {
+async fn a_geoserver_with_a_wrong_certificate_is_down_with_that_cause() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let data = DataDirectory::new();
     let good = authority.sign("good", &[NAME], 2999);
@@ -229,7 +229,7 @@ async fn a_geoserver_with_a_wrong_certificate_is_down_and_its_cause_says_why() {
 
 /// "The key was renewed before its certificate, and the front door lost all GeoServers."
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_client_certificate_or_authority_keeps_the_old_one_and_says_so() {
+async fn a_bad_client_certificate_or_authority_keeps_the_old_one_and_is_reported() {
     let authority = Authority::new();
     let presented = Presented::of(&authority.sign("gs", &[NAME], 2999));
     let behaviour = Behaviour {

@@ -229,7 +229,7 @@ fn delay_of(reply: &Reply) -> Duration {
 
 /// 7.2.
 #[test]
-fn control_flow_tells_how_long_a_request_was_queued() {
+fn control_flow_reports_how_long_a_request_was_queued() {
     let (instance, work) = (&with_control_flow(None), 300 * MS);
     assert_eq!(delay_of(&get(instance, GET_MAP)), Duration::ZERO);
     thread::scope(|scope| {

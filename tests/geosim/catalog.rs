@@ -133,7 +133,7 @@ fn a_layer_published_on_one_instance_is_unknown_to_others_until_they_reload() {
 }
 
 #[test]
-fn a_reload_that_fails_says_500_and_leaves_the_catalog_empty() {
+fn a_reload_that_fails_answers_500_and_leaves_the_catalog_empty() {
     let main = start();
     main.control().fail_catalog_reloads(1);
     assert_eq!(as_admin(&main, "POST", RELOAD, "").status, 500);

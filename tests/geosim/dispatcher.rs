@@ -151,7 +151,7 @@ fn a_posted_style_is_a_map() {
 }
 
 #[test]
-fn soap_is_unwrapped_where_its_content_type_says_so() {
+fn soap_is_unwrapped_if_its_content_type_is_soap() {
     let main = start();
     let soap = format!(
         "<s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\"><s:Header/><s:Body>{GET_FEATURE}</s:Body></s:Envelope>"

@@ -59,7 +59,7 @@ const UNKNOWN_LAYER: [(&str, u16, &str, &str); 8] = [
 ];
 
 #[test]
-fn an_unknown_layer_is_said_in_the_shape_and_status_of_each_service_and_version() {
+fn an_unknown_layer_is_reported_in_the_shape_and_status_of_each_service_and_version() {
     let main = start();
     for (target, status, kind, shape) in UNKNOWN_LAYER {
         let reply = get(&main, target);
@@ -78,7 +78,7 @@ fn an_unknown_layer_is_said_in_the_shape_and_status_of_each_service_and_version(
 }
 
 #[test]
-fn an_operation_that_does_not_exist_is_said_in_the_same_shapes() {
+fn an_operation_that_does_not_exist_is_reported_in_the_same_shapes() {
     let main = start();
     for (target, status, kind, shape) in UNKNOWN_LAYER
         .into_iter()
@@ -138,7 +138,7 @@ fn exceptions_as_json_have_the_same_status_as_others() {
 }
 
 #[test]
-fn an_exception_in_an_image_cannot_be_told_from_a_map() {
+fn an_exception_in_an_image_looks_like_a_map() {
     let main = start();
     for format in [
         "INIMAGE",
@@ -225,7 +225,7 @@ fn a_map_that_needs_too_much_memory_is_refused_with_status_200() {
 }
 
 #[test]
-fn where_no_handler_is_the_container_says_404() {
+fn without_a_handler_the_container_answers_404() {
     let main = start();
     for target in [
         "/geoserver/nowhere/wms?request=GetMap",

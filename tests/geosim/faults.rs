@@ -58,7 +58,7 @@ fn a_starting_instance_accepts_connections_and_serves_them_when_it_is_up() {
 }
 
 #[test]
-fn a_start_takes_as_long_as_the_behaviour_says() {
+fn a_start_takes_the_time_of_the_behaviour() {
     let startup_time = Duration::from_millis(100);
     let asked = Instant::now();
     let slow_starter = Instance::start(
@@ -94,7 +94,7 @@ fn a_hanging_instance_reads_and_never_answers_until_it_is_healed() {
 }
 
 #[test]
-fn a_reset_comes_where_it_was_asked_for() {
+fn a_reset_comes_where_it_was_ordered() {
     let main = replica();
     for (when, executions) in [
         (When::BeforeReading, 0),
@@ -164,7 +164,7 @@ fn a_slow_instance_answers_late_and_a_dripping_one_in_pieces() {
 }
 
 #[test]
-fn out_of_memory_is_said_with_the_status_of_each_service() {
+fn out_of_memory_is_reported_with_the_status_of_each_service() {
     let replica = replica();
     replica.suffers(Fault::OutOfMemory);
     for (target, status, kind) in [
@@ -228,7 +228,7 @@ fn an_undeployed_webapp_is_404_everywhere() {
 }
 
 #[test]
-fn control_flow_says_busy_with_503_and_too_many_with_429() {
+fn control_flow_answers_busy_with_503_and_too_many_with_429() {
     let replica = replica();
     replica.suffers(Fault::Busy.times(1));
     replica.suffers(Fault::RateLimited);
@@ -269,7 +269,7 @@ fn a_fault_of_one_class_leaves_the_others_alone() {
 }
 
 #[test]
-fn an_occasional_fault_strikes_about_as_often_as_asked_and_replays_with_the_seed() {
+fn an_occasional_fault_strikes_about_as_often_as_ordered_and_replays_with_the_seed() {
     let strikes = |seed| {
         let replica = Instance::start(
             "replica1",

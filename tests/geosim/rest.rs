@@ -116,7 +116,7 @@ fn about_answers_in_the_middle_of_a_reload() {
 }
 
 #[test]
-fn settings_and_the_catalog_are_told_when_the_reload_is_over() {
+fn settings_and_the_catalog_are_answered_when_the_reload_is_over() {
     for target in [SETTINGS, "/geoserver/rest/layers.json"] {
         let main = reloads_slowly();
         main.publish("geor:brand_new");
@@ -157,7 +157,7 @@ fn writes_wait_for_a_reload_and_are_not_lost_in_it() {
 
 /// 4.2: a caller must therefore not call twice.
 #[test]
-fn reloads_asked_at_the_same_time_run_one_after_the_other_each_in_full() {
+fn concurrent_reloads_run_one_after_the_other_each_in_full() {
     let main = reloads_slowly();
     let asked = Instant::now();
     in_a_reload(&main, || {

@@ -60,7 +60,7 @@ const CAPABILITIES: [(&str, &str, &str); 9] = [
 
 /// 4.4.
 #[test]
-fn capabilities_say_the_update_sequence_and_are_not_to_be_kept() {
+fn capabilities_have_the_update_sequence_and_must_not_be_cached() {
     let main = start();
     main.publish("geor:brand_new");
     let number = format!("updateSequence=\"{}\"", main.update_sequence().unwrap());
@@ -138,7 +138,7 @@ fn a_namespace_that_does_not_exist_gives_the_number_and_no_layers() {
 
 /// 4.5.
 #[test]
-fn asked_with_a_number_capabilities_say_current_invalid_or_all() {
+fn capabilities_for_an_update_sequence_are_current_invalid_or_whole() {
     let main = start();
     main.publish("geor:brand_new");
     let number = main.update_sequence().unwrap();
@@ -174,7 +174,7 @@ fn asked_with_a_number_capabilities_say_current_invalid_or_all() {
 
 /// 6.1: the headers are taken as they are, a list of hosts included.
 #[test]
-fn capabilities_point_to_the_forwarded_host_or_else_to_the_host_asked() {
+fn capabilities_point_to_the_forwarded_host_or_else_to_the_host_header() {
     let main = start();
     let forwarded = [
         ("X-Forwarded-Proto", "https"),
@@ -193,7 +193,7 @@ fn capabilities_point_to_the_forwarded_host_or_else_to_the_host_asked() {
 }
 
 #[test]
-fn a_map_is_a_png_by_the_instance_that_was_asked() {
+fn a_map_is_a_png_by_the_instance_that_got_the_request() {
     let cluster = Cluster::start(2);
     for instance in cluster.instances() {
         assert_eq!(
@@ -361,7 +361,7 @@ fn a_coverage_is_a_tiff_by_the_name_of_each_version() {
 }
 
 #[test]
-fn csw_lists_a_record_for_every_layer_and_writes_what_it_is_told() {
+fn csw_lists_a_record_for_every_layer_and_takes_writes() {
     let main = start();
     let records = get(
         &main,

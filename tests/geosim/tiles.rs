@@ -103,7 +103,7 @@ fn a_tile_has_the_same_name_in_every_protocol() {
 }
 
 #[test]
-fn a_tile_may_not_be_kept_and_may_be_asked_for_conditionally() {
+fn a_tile_must_not_be_cached_and_may_be_requested_conditionally() {
     let main = start();
     for _miss_then_hit in 0..2 {
         let reply = get(&main, &tile(0, 0, 0));
@@ -264,7 +264,7 @@ fn a_request_for_a_tile_that_is_being_rendered_waits_for_it() {
 }
 
 #[test]
-fn instances_asked_at_the_same_time_all_render_because_locks_are_not_shared() {
+fn instances_with_concurrent_requests_all_render_because_locks_are_not_shared() {
     let cluster = Cluster::start_with(1, &reluctant());
     thread::scope(|scope| {
         let asked = [cluster.main(), cluster.replica(1)]

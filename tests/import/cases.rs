@@ -81,7 +81,7 @@ fn every_balancer_is_converted_as_the_file_beside_it_shows() {
 }
 
 #[test]
-fn what_is_printed_passes_the_check() {
+fn the_printed_configuration_passes_the_check() {
     for (name, choices) in CASES {
         let files = Files::new(&[("geofront.toml", &imported(name, choices))]);
         let said = geofront(&["check", &files.text("geofront.toml")]);
@@ -112,7 +112,7 @@ fn no_line_of_the_old_file_is_lost() {
 }
 
 #[test]
-fn a_file_that_shows_no_cluster_is_refused_with_what_to_do() {
+fn a_file_that_shows_no_cluster_is_refused_with_the_remedy() {
     let two_tomcats = std::fs::read_to_string(folder().join("two-tomcats-haproxy.cfg")).unwrap();
     let one = two_tomcats.replace("  server tomcat2 127.0.0.1:8090 maxconn 32\n", "");
     let two_clusters = format!(

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use geofront::admission::{Ask, WaiterId};
+use geofront::admission::{SlotRequest, WaiterId};
 use geofront::config::Priority;
 use geofront::ogc::RequestClass;
 
@@ -18,7 +18,7 @@ pub(crate) struct Waiting {
     pub(crate) number: u64,
     /// `None` until the list has returned it.
     pub(crate) ticket: Option<WaiterId>,
-    pub(crate) ask: Ask,
+    pub(crate) slot_request: SlotRequest,
     pub(crate) request: Request,
     /// Time when it gives up.
     pub(crate) until: Instant,
@@ -41,15 +41,15 @@ impl fmt::Debug for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             number,
-            ask,
+            slot_request,
             request,
             ..
         } = self;
-        let priority = ask.priority.get();
+        let priority = slot_request.priority.get();
         write!(
             f,
             "#{number} {} priority {priority} user {} {:?} tried {:?}",
-            ask.class, ask.user, request.held, request.keys
+            slot_request.class, slot_request.user, request.held, request.keys
         )?;
         f.write_str(if request.from_main {
             " from the main"
@@ -62,20 +62,20 @@ impl fmt::Debug for Waiting {
 impl Waiting {
     fn lane(&self) -> Lane {
         (
-            self.ask.class,
-            self.ask.priority,
-            self.ask.rules,
+            self.slot_request.class,
+            self.slot_request.priority,
+            self.slot_request.rules,
             self.request.from_main,
         )
     }
 
     fn turn(&self) -> (Lane, u64) {
-        (self.lane(), self.ask.user)
+        (self.lane(), self.slot_request.user)
     }
 
     fn rank(&self) -> (Instant, u64) {
         (
-            self.ask.arrived + STEP * u32::from(self.ask.priority.get()),
+            self.slot_request.arrived + STEP * u32::from(self.slot_request.priority.get()),
             self.number,
         )
     }
@@ -105,7 +105,7 @@ impl Line {
 
     pub(crate) fn add(&mut self, waiting: Waiting) {
         let turn = waiting.turn();
-        if !waiting.ask.is_retry && !self.turns.contains(&turn) {
+        if !waiting.slot_request.is_retry && !self.turns.contains(&turn) {
             self.turns.push(turn);
         }
         self.waiting.push(waiting);
@@ -130,8 +130,8 @@ impl Line {
         let has_more = self
             .waiting
             .iter()
-            .any(|other| !other.ask.is_retry && other.turn() == turn);
-        if !gone.ask.is_retry && (was_served || !has_more) {
+            .any(|other| !other.slot_request.is_retry && other.turn() == turn);
+        if !gone.slot_request.is_retry && (was_served || !has_more) {
             self.turns.retain(|other| *other != turn);
             if has_more {
                 self.turns.push(turn);
@@ -146,14 +146,14 @@ impl Line {
         let retry = self
             .waiting
             .iter()
-            .find(|waiting| waiting.ask.is_retry && can_go(waiting));
+            .find(|waiting| waiting.slot_request.is_retry && can_go(waiting));
         retry.or_else(|| {
             let mut firsts: Vec<&Waiting> = Vec::new();
             for turn in &self.turns {
                 let oldest = self
                     .waiting
                     .iter()
-                    .find(|waiting| !waiting.ask.is_retry && waiting.turn() == *turn);
+                    .find(|waiting| !waiting.slot_request.is_retry && waiting.turn() == *turn);
                 let oldest = oldest.expect("a user with a turn has a waiter");
                 if firsts.iter().all(|first| first.lane() != turn.0) && can_go(oldest) {
                     firsts.push(oldest);
@@ -165,20 +165,26 @@ impl Line {
 
     /// Returns the waiters that may have to give way to a newcomer when `most` wait; none if the
     /// newcomer is refused.
-    pub(crate) fn may_give_way(&self, newcomer: &Ask, most: usize) -> Vec<u64> {
-        let others = || self.waiting.iter().filter(|waiting| !waiting.ask.is_retry);
-        let Some(lowest) = others().map(|waiting| waiting.ask.priority).max() else {
+    pub(crate) fn may_give_way(&self, newcomer: &SlotRequest, most: usize) -> Vec<u64> {
+        let others = || {
+            self.waiting
+                .iter()
+                .filter(|waiting| !waiting.slot_request.is_retry)
+        };
+        let Some(lowest) = others().map(|waiting| waiting.slot_request.priority).max() else {
             return Vec::new();
         };
         let count = |user, priority: Option<Priority>| {
             let is_counted = |w: &&Waiting| {
-                w.ask.user == user && priority.is_none_or(|priority| w.ask.priority == priority)
+                w.slot_request.user == user
+                    && priority.is_none_or(|priority| w.slot_request.priority == priority)
             };
             others().filter(is_counted).count()
         };
         let newest = |user: Option<u64>, priority| {
             let is_it = |w: &&Waiting| {
-                w.ask.priority == priority && user.is_none_or(|user| w.ask.user == user)
+                w.slot_request.priority == priority
+                    && user.is_none_or(|user| w.slot_request.user == user)
             };
             others().filter(is_it).map(|waiting| waiting.number).max()
         };
@@ -191,12 +197,12 @@ impl Line {
         };
         let lowest_of = |user| {
             others()
-                .filter(|w| w.ask.user == user)
-                .map(|w| w.ask.priority)
+                .filter(|w| w.slot_request.user == user)
+                .map(|w| w.slot_request.priority)
                 .max()
         };
         let greedy: Vec<_> = others()
-            .map(|w| w.ask.user)
+            .map(|w| w.slot_request.user)
             .filter(|user| is_greedy(*user))
             .collect();
         if !greedy.is_empty() {
@@ -214,27 +220,31 @@ impl Line {
 
     /// Returns the waiters that may have to give way to a newcomer because too many of its priority
     /// wait.
-    pub(crate) fn newest_of_longest_users(&self, newcomer: &Ask) -> Vec<u64> {
+    pub(crate) fn newest_of_longest_users(&self, newcomer: &SlotRequest) -> Vec<u64> {
         let alike = || {
             self.waiting.iter().filter(|waiting| {
-                !waiting.ask.is_retry && waiting.ask.priority == newcomer.priority
+                !waiting.slot_request.is_retry && waiting.slot_request.priority == newcomer.priority
             })
         };
-        let length = |user| alike().filter(|waiting| waiting.ask.user == user).count();
+        let length = |user| {
+            alike()
+                .filter(|waiting| waiting.slot_request.user == user)
+                .count()
+        };
         let longest = alike()
-            .map(|waiting| length(waiting.ask.user))
+            .map(|waiting| length(waiting.slot_request.user))
             .max()
             .unwrap_or_default();
         if longest <= length(newcomer.user) + 1 {
             return Vec::new();
         }
         let users = alike()
-            .map(|waiting| waiting.ask.user)
+            .map(|waiting| waiting.slot_request.user)
             .filter(|user| length(*user) == longest);
         users
             .filter_map(|user| {
                 alike()
-                    .filter(|waiting| waiting.ask.user == user)
+                    .filter(|waiting| waiting.slot_request.user == user)
                     .map(|waiting| waiting.number)
                     .max()
             })

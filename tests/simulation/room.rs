@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use geofront::admission::{Ask, LimitCheck, Waitlist};
+use geofront::admission::{LimitCheck, SlotRequest, Waitlist};
 use geofront::balance::{CapacityNotifier, Load};
 use geofront::cluster::{ClusterStatus, NoUpstream};
 
@@ -48,7 +48,7 @@ pub(crate) struct Room {
 #[derive(Debug)]
 pub(crate) struct Arriving {
     pub(crate) number: u64,
-    pub(crate) ask: Ask,
+    pub(crate) slot_request: SlotRequest,
     pub(crate) request: Request,
     /// It passed the limits.
     pub(crate) was_offered: bool,

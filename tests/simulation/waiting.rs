@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   seek -- may it bypass the list? a slot? --> an attempt
-//!        -- ask the list --> an attempt, refused, the queue is full, or it waits --> admitted, refused, shed, out of time, gone
+//!        -- request a slot of the list --> an attempt, refused, the queue is full, or it waits --> admitted, refused, shed, out of time, gone
 //!   a lease ended, a new snapshot, a higher cap: the notifier calls --> serve: the best waiter that can go
 //! ```
 //!
@@ -17,8 +17,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use geofront::admission::{
-    Ask, ConcurrencyKeys, LimitCheck, Newcomer, RECHECK_INTERVAL, SlotSearch, Slots, Waitlist,
-    WaitlistAnswer, WaitlistResult, may_bypass,
+    ConcurrencyKeys, LimitCheck, Newcomer, RECHECK_INTERVAL, SlotRequest, SlotSearch, Slots,
+    Waitlist, WaitlistAnswer, WaitlistResult, may_bypass,
 };
 use geofront::cluster::{ClusterStatus, NoUpstream, Selection};
 use geofront::config::Priority;
@@ -56,7 +56,7 @@ impl World {
     fn seek_through_the_list(&mut self, request: Request) {
         self.last_waiter += 1;
         let number = self.last_waiter;
-        let ask = Ask {
+        let slot_request = SlotRequest {
             class: request.class,
             priority: self.priority_of(&request),
             rules: request.claim.fingerprint(),
@@ -66,21 +66,21 @@ impl World {
             is_retry: request.is_retry(),
         };
         let newcomer = Newcomer {
-            ask,
+            slot_request,
             keys: request.claim.clone(),
             request: number,
         };
         self.room.last = Some(number);
         self.room.newcomer = Some(Arriving {
             number,
-            ask,
+            slot_request,
             request,
             was_offered: false,
             verdict: None,
         });
         let (config, now) = (Arc::clone(&self.config), self.now);
         let result = self.with_waitlist("served after a look", |list, world| {
-            list.ask(newcomer, &config.limits, world, now)
+            list.request_slot(newcomer, &config.limits, world, now)
         });
         let arriving = self.room.newcomer.take();
         self.room.last = None;
@@ -233,7 +233,7 @@ impl World {
             .room
             .line
             .iter()
-            .filter(|waiting| waiting.ask.priority == priority)
+            .filter(|waiting| waiting.slot_request.priority == priority)
             .count();
         self.room
             .patience
@@ -250,11 +250,11 @@ impl World {
         );
         self.room
             .patience
-            .had_to_wait(arriving.ask.priority, self.now);
+            .had_to_wait(arriving.slot_request.priority, self.now);
         self.room.line.add(Waiting {
             number: arriving.number,
             ticket: None,
-            ask: arriving.ask,
+            slot_request: arriving.slot_request,
             request: arriving.request,
             until: self.now + self.config.limits.queue_timeout,
         });
@@ -263,20 +263,20 @@ impl World {
     fn shed(&mut self, number: u64) {
         let newcomer = self.room.newcomer.as_mut();
         let newcomer = newcomer.expect("a waiter is shed for a newcomer");
-        let (ask, verdict) = (newcomer.ask, newcomer.verdict.as_mut());
+        let (slot_request, verdict) = (newcomer.slot_request, newcomer.verdict.as_mut());
         let verdict = verdict.expect("it prepared for waiting");
         assert!(
             verdict.is_too_long && verdict.may_give_way.contains(&number) && !verdict.has_shed,
-            "{number} of {verdict:?} gives way to {ask:?}"
+            "{number} of {verdict:?} gives way to {slot_request:?}"
         );
         verdict.has_shed = true;
         let is_full = verdict.is_full;
         let shed = self.room.line.remove(number, false);
         let happened = [
             (true, "shed"),
-            (ask.is_retry, "shed for a retry"),
+            (slot_request.is_retry, "shed for a retry"),
             (
-                !ask.is_retry && shed.ask.priority < ask.priority,
+                !slot_request.is_retry && shed.slot_request.priority < slot_request.priority,
                 "shed from a user with more than half",
             ),
             (!is_full, "shed in an overload"),
@@ -301,20 +301,28 @@ impl World {
     }
 
     fn seat(&mut self, waiting: Waiting, selection: Selection) {
-        let Waiting { ask, request, .. } = waiting;
-        self.room.patience.was_served(ask.priority, self.now);
+        let Waiting {
+            slot_request,
+            request,
+            ..
+        } = waiting;
+        self.room
+            .patience
+            .was_served(slot_request.priority, self.now);
         if self.chance.percent(3) {
             self.tally.count("left when its turn came");
             return self.begin_attempt_after_client_left(request, selection);
         }
         self.tally.count(self.room.why);
-        self.tally.count(if ask.is_retry {
+        self.tally.count(if slot_request.is_retry {
             "a retry waited, and was served"
         } else {
             "waited, and was served"
         });
-        let is_older =
-            |other: &Waiting| other.ask.arrived < ask.arrived && other.ask.priority > ask.priority;
+        let is_older = |other: &Waiting| {
+            other.slot_request.arrived < slot_request.arrived
+                && other.slot_request.priority > slot_request.priority
+        };
         if self.room.line.iter().any(is_older) {
             self.tally
                 .count("waited longer than a newer one of a better class");
@@ -464,7 +472,7 @@ impl World {
         for class in RequestClass::ALL {
             let waiting = line
                 .iter()
-                .filter(|waiting| waiting.ask.class == class)
+                .filter(|waiting| waiting.slot_request.class == class)
                 .count();
             assert_eq!(list.len_of(class), waiting, "{class}: waiters are counted");
         }
@@ -529,31 +537,37 @@ impl Slots<u64> for World {
 
     fn prepare_wait(&mut self, number: &mut u64) {
         let newcomer = self.room.newcomer(*number).expect("a newcomer prepares");
-        let (ask, held, was_offered) = (newcomer.ask, newcomer.request.held, newcomer.was_offered);
+        let (slot_request, held, was_offered) = (
+            newcomer.slot_request,
+            newcomer.request.held,
+            newcomer.was_offered,
+        );
         if !was_offered {
             assert_ne!(
                 self.room.passage(&held),
                 LimitCheck::Free,
-                "limits are exact: {ask:?}"
+                "limits are exact: {slot_request:?}"
             );
             self.tally.count("held by a limit");
         }
         let most = self.config.limits.queue as usize;
         let is_full = self.room.line.len() >= most;
-        let is_one_too_many = self.is_one_too_many(ask.priority);
-        let may_give_way = match (is_full, is_one_too_many && !ask.is_retry) {
-            (true, _) => self.room.line.may_give_way(&ask, most),
-            (false, true) => self.room.line.newest_of_longest_users(&ask),
+        let is_one_too_many = self.is_one_too_many(slot_request.priority);
+        let may_give_way = match (is_full, is_one_too_many && !slot_request.is_retry) {
+            (true, _) => self.room.line.may_give_way(&slot_request, most),
+            (false, true) => self.room.line.newest_of_longest_users(&slot_request),
             (false, false) => Vec::new(),
         };
         if is_one_too_many {
-            self.room.patience.was_too_many(ask.priority, self.now);
+            self.room
+                .patience
+                .was_too_many(slot_request.priority, self.now);
             self.tally.count("one too many in an overload");
         }
         let newcomer = self.room.newcomer(*number).expect("a newcomer prepares");
         newcomer.verdict = Some(Verdict {
             is_full,
-            is_too_long: is_full || (is_one_too_many && !ask.is_retry),
+            is_too_long: is_full || (is_one_too_many && !slot_request.is_retry),
             may_give_way,
             has_shed: false,
         });
@@ -580,7 +594,7 @@ impl Slots<u64> for World {
             self.line_up(newcomer);
         }
         for priority in Priority::ALL {
-            let is_it = |waiting: &Waiting| waiting.ask.priority == priority;
+            let is_it = |waiting: &Waiting| waiting.slot_request.priority == priority;
             if !self.room.line.iter().any(is_it) {
                 self.room.patience.came_in_at_once(priority, self.now);
             }

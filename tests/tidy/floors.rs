@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_an_import_passes() {
+    fn text_that_only_looks_like_an_import_passes() {
         let code = "//! see crate::control\n const A: &str = \"crate::control::X\"; mod t { use super::control_flow; fn f() {} } use super::Upstream;";
         assert_eq!(imports("src/cluster/snapshot.rs", code), 0);
     }

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn items_under_cfg_test_are_told_apart() {
+    fn items_under_cfg_test_are_recognised() {
         let split = split_tests(
             "use a;\n#[cfg(test)]\nmod tests {\n fn f() { b }\n}\n#[cfg(test)]\nuse c;\nfn d() {}",
         );

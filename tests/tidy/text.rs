@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rust_file_says_what_it_is_for_has_a_telling_name_and_an_end() {
+    fn a_rust_file_states_its_purpose_has_a_telling_name_and_an_end() {
         assert!(rust_problems("src/x.rs", "//! About.\n").is_empty());
         assert_eq!(rust_problems("src/x.rs", "use a;\n").len(), 1);
         assert_eq!(rust_problems("src/util.rs", "//! About.\n").len(), 1);

@@ -13,9 +13,9 @@ const CLASSES: [(RequestClass, Priority); 4] = [
     (RequestClass::Process, Priority::LAST),
 ];
 
-fn ask(class: RequestClass, user: u64, arrived: Instant) -> Ask {
+fn slot_request(class: RequestClass, user: u64, arrived: Instant) -> SlotRequest {
     let priority = CLASSES.iter().find(|(known, _)| *known == class).unwrap().1;
-    Ask {
+    SlotRequest {
         class,
         priority,
         rules: 0,
@@ -28,8 +28,8 @@ fn ask(class: RequestClass, user: u64, arrived: Instant) -> Ask {
 
 /// Lines up.
 #[track_caller]
-fn wait<T: std::fmt::Debug>(queue: &mut Queue<T>, ask: Ask, value: T) {
-    let pushed = queue.push(ask, value);
+fn wait<T: std::fmt::Debug>(queue: &mut Queue<T>, slot_request: SlotRequest, value: T) {
+    let pushed = queue.push(slot_request, value);
     assert!(matches!(pushed, Pushed::Waits(_)), "{pushed:?}");
 }
 
@@ -51,10 +51,10 @@ fn seconds(seconds: u64) -> Duration {
 #[test]
 fn a_burst_of_one_user_does_not_stand_before_anothers_first() {
     let (mut queue, now) = (Queue::new(400), Instant::now());
-    (0..200).for_each(|n| wait(&mut queue, ask(RequestClass::Map, 1, now), (1, n)));
+    (0..200).for_each(|n| wait(&mut queue, slot_request(RequestClass::Map, 1, now), (1, n)));
     wait(
         &mut queue,
-        ask(RequestClass::Map, 2, now + seconds(1)),
+        slot_request(RequestClass::Map, 2, now + seconds(1)),
         (2, 0),
     );
     let served = serve_all(&mut queue);
@@ -65,7 +65,11 @@ fn a_burst_of_one_user_does_not_stand_before_anothers_first() {
 #[test]
 fn a_better_class_goes_first_until_the_lower_has_aged() {
     let (mut queue, now) = (Queue::new(10), Instant::now());
-    wait(&mut queue, ask(RequestClass::Process, 1, now), "process");
+    wait(
+        &mut queue,
+        slot_request(RequestClass::Process, 1, now),
+        "process",
+    );
     for (after, name) in [
         (0, "tile at once"),
         (14, "tile after 14 s"),
@@ -73,7 +77,7 @@ fn a_better_class_goes_first_until_the_lower_has_aged() {
     ] {
         wait(
             &mut queue,
-            ask(RequestClass::Tile, 2, now + seconds(after)),
+            slot_request(RequestClass::Tile, 2, now + seconds(after)),
             name,
         );
     }
@@ -91,9 +95,9 @@ fn a_better_class_goes_first_until_the_lower_has_aged() {
 #[test]
 fn a_class_without_a_free_slot_delays_no_other_class() {
     let (mut queue, now) = (Queue::new(10), Instant::now());
-    wait(&mut queue, ask(RequestClass::Tile, 1, now), "tile");
-    wait(&mut queue, ask(RequestClass::Map, 1, now), "map");
-    let only_maps = |waiter: &Waiter<_>| match waiter.ask.class {
+    wait(&mut queue, slot_request(RequestClass::Tile, 1, now), "tile");
+    wait(&mut queue, slot_request(RequestClass::Map, 1, now), "map");
+    let only_maps = |waiter: &Waiter<_>| match waiter.slot_request.class {
         RequestClass::Map => Offer::Taken(()),
         _ => Offer::ClassMustWait,
     };
@@ -106,7 +110,7 @@ fn a_class_without_a_free_slot_delays_no_other_class() {
 fn where_too_many_of_a_priority_wait_the_user_with_the_most_makes_room_or_the_newcomer_is_refused()
 {
     let (mut queue, now) = (Queue::new(100), Instant::now());
-    let map = |user| ask(RequestClass::Map, user, now);
+    let map = |user| slot_request(RequestClass::Map, user, now);
     (0..3).for_each(|n| wait(&mut queue, map(1), n));
     wait(&mut queue, map(2), 3);
     queue.shorten(map(1).priority, 4);
@@ -115,11 +119,11 @@ fn where_too_many_of_a_priority_wait_the_user_with_the_most_makes_room_or_the_ne
         panic!("user 1 has three")
     };
     assert_eq!(shed.value, 2);
-    wait(&mut queue, ask(RequestClass::Tile, 1, now), 6);
-    wait(&mut queue, ask(RequestClass::Process, 1, now), 7);
+    wait(&mut queue, slot_request(RequestClass::Tile, 1, now), 6);
+    wait(&mut queue, slot_request(RequestClass::Process, 1, now), 7);
     wait(
         &mut queue,
-        Ask {
+        SlotRequest {
             is_retry: true,
             ..map(1)
         },
@@ -135,27 +139,31 @@ fn a_user_at_its_limit_is_passed_over_and_keeps_its_turn() {
     let (mut queue, now) = (Queue::new(10), Instant::now());
     ["first", "second"]
         .into_iter()
-        .for_each(|name| wait(&mut queue, ask(RequestClass::Map, 1, now), name));
-    wait(&mut queue, ask(RequestClass::Map, 2, now), "other");
+        .for_each(|name| wait(&mut queue, slot_request(RequestClass::Map, 1, now), name));
+    wait(&mut queue, slot_request(RequestClass::Map, 2, now), "other");
     assert_eq!(
         queue
-            .serve(|waiter| waiter.ask.user != 1, |_| Offer::Taken(()))
+            .serve(|waiter| waiter.slot_request.user != 1, |_| Offer::Taken(()))
             .unwrap()
             .0
             .value,
         "other"
     );
-    wait(&mut queue, ask(RequestClass::Map, 2, now), "other again");
+    wait(
+        &mut queue,
+        slot_request(RequestClass::Map, 2, now),
+        "other again",
+    );
     assert_eq!(serve_all(&mut queue), ["first", "other again", "second"]);
 }
 
 #[test]
 fn a_user_found_to_have_enough_only_at_the_offer_does_not_hold_up_the_class() {
     let (mut queue, now) = (Queue::new(10), Instant::now());
-    wait(&mut queue, ask(RequestClass::Map, 1, now), "first");
-    wait(&mut queue, ask(RequestClass::Map, 2, now), "other");
+    wait(&mut queue, slot_request(RequestClass::Map, 1, now), "first");
+    wait(&mut queue, slot_request(RequestClass::Map, 2, now), "other");
     let offer = |waiter: &Waiter<_>| {
-        if waiter.ask.user == 1 {
+        if waiter.slot_request.user == 1 {
             Offer::UserMustWait
         } else {
             Offer::Taken(())
@@ -169,15 +177,15 @@ fn requests_under_another_rule_do_not_wait_for_it() {
     let (mut queue, now) = (Queue::new(10), Instant::now());
     wait(
         &mut queue,
-        Ask {
+        SlotRequest {
             rules: 1,
-            ..ask(RequestClass::Map, 1, now)
+            ..slot_request(RequestClass::Map, 1, now)
         },
         "held",
     );
-    wait(&mut queue, ask(RequestClass::Map, 1, now), "free");
+    wait(&mut queue, slot_request(RequestClass::Map, 1, now), "free");
     let offer = |waiter: &Waiter<_>| {
-        if waiter.ask.rules == 1 {
+        if waiter.slot_request.rules == 1 {
             Offer::ClassMustWait
         } else {
             Offer::Taken(())
@@ -189,13 +197,13 @@ fn requests_under_another_rule_do_not_wait_for_it() {
 #[test]
 fn a_retry_goes_first_and_one_that_cannot_go_does_not_stop_the_next() {
     let (mut queue, now) = (Queue::new(10), Instant::now());
-    wait(&mut queue, ask(RequestClass::Tile, 1, now), "tile");
+    wait(&mut queue, slot_request(RequestClass::Tile, 1, now), "tile");
     for name in ["stuck retry", "retry"] {
         wait(
             &mut queue,
-            Ask {
+            SlotRequest {
                 is_retry: true,
-                ..ask(RequestClass::Process, 1, now)
+                ..slot_request(RequestClass::Process, 1, now)
             },
             name,
         );
@@ -222,15 +230,16 @@ fn a_full_queue_sheds_the_newest_of_the_lowest_class_for_a_better_one() {
         (RequestClass::Process, "b"),
         (RequestClass::Map, "map"),
     ] {
-        wait(&mut queue, ask(class, 1, now), name);
+        wait(&mut queue, slot_request(class, 1, now), name);
     }
-    let Pushed::WaitsInsteadOf(_, shed) = queue.push(ask(RequestClass::Tile, 2, now), "tile")
+    let Pushed::WaitsInsteadOf(_, shed) =
+        queue.push(slot_request(RequestClass::Tile, 2, now), "tile")
     else {
         panic!("nobody was shed")
     };
     assert_eq!(shed.value, "b");
     assert_eq!(
-        queue.push(ask(RequestClass::Process, 1, now), "c"),
+        queue.push(slot_request(RequestClass::Process, 1, now), "c"),
         Pushed::Full("c")
     );
     assert_eq!(serve_all(&mut queue), ["tile", "map", "a"]);
@@ -239,16 +248,16 @@ fn a_full_queue_sheds_the_newest_of_the_lowest_class_for_a_better_one() {
 #[test]
 fn a_full_queue_is_shared_between_the_users_of_a_class() {
     let (mut queue, now) = (Queue::new(6), Instant::now());
-    (0..3).for_each(|n| wait(&mut queue, ask(RequestClass::Map, 1, now), (1, n)));
-    (0..3).for_each(|n| wait(&mut queue, ask(RequestClass::Map, 2, now), (2, n)));
+    (0..3).for_each(|n| wait(&mut queue, slot_request(RequestClass::Map, 1, now), (1, n)));
+    (0..3).for_each(|n| wait(&mut queue, slot_request(RequestClass::Map, 2, now), (2, n)));
     for n in 0..2 {
         assert!(matches!(
-            queue.push(ask(RequestClass::Map, 3, now), (3, n)),
+            queue.push(slot_request(RequestClass::Map, 3, now), (3, n)),
             Pushed::WaitsInsteadOf(..)
         ));
     }
     assert_eq!(
-        queue.push(ask(RequestClass::Map, 3, now), (3, 2)),
+        queue.push(slot_request(RequestClass::Map, 3, now), (3, 2)),
         Pushed::Full((3, 2))
     );
     let mut served = serve_all(&mut queue);
@@ -259,8 +268,8 @@ fn a_full_queue_is_shared_between_the_users_of_a_class() {
 #[test]
 fn a_user_with_more_than_half_of_a_full_queue_gives_way_to_any_class_of_other_users() {
     let (mut queue, now) = (Queue::new(4), Instant::now());
-    (0..4).for_each(|n| wait(&mut queue, ask(RequestClass::Tile, 1, now), (1, n)));
-    let pushed = queue.push(ask(RequestClass::Process, 2, now), (2, 0));
+    (0..4).for_each(|n| wait(&mut queue, slot_request(RequestClass::Tile, 1, now), (1, n)));
+    let pushed = queue.push(slot_request(RequestClass::Process, 2, now), (2, 0));
     assert!(
         matches!(
             pushed,
@@ -269,7 +278,7 @@ fn a_user_with_more_than_half_of_a_full_queue_gives_way_to_any_class_of_other_us
         "{pushed:?}"
     );
     assert_eq!(
-        queue.push(ask(RequestClass::Process, 1, now), (1, 4)),
+        queue.push(slot_request(RequestClass::Process, 1, now), (1, 4)),
         Pushed::Full((1, 4)),
         "not to the same user"
     );
@@ -278,10 +287,10 @@ fn a_user_with_more_than_half_of_a_full_queue_gives_way_to_any_class_of_other_us
 #[test]
 fn a_smaller_bound_sheds_no_waiter() {
     let (mut queue, now) = (Queue::new(3), Instant::now());
-    (0..3).for_each(|n| wait(&mut queue, ask(RequestClass::Map, 1, now), n));
+    (0..3).for_each(|n| wait(&mut queue, slot_request(RequestClass::Map, 1, now), n));
     queue.set_most(1);
     assert_eq!(
-        queue.push(ask(RequestClass::Map, 1, now), 3),
+        queue.push(slot_request(RequestClass::Map, 1, now), 3),
         Pushed::Full(3)
     );
     assert_eq!(serve_all(&mut queue), [0, 1, 2]);
@@ -327,20 +336,20 @@ fn step() -> impl Strategy<Value = Step> {
 /// All waiters in order of arrival, and each lane's users in the order of their turns.
 #[derive(Default)]
 struct Model {
-    waiting: Vec<(u64, Ask)>,
+    waiting: Vec<(u64, SlotRequest)>,
     turns: Vec<((usize, u64), Vec<u64>)>,
 }
 
-fn class_index(ask: &Ask) -> usize {
+fn class_index(slot_request: &SlotRequest) -> usize {
     CLASSES
         .iter()
-        .position(|(class, _)| *class == ask.class)
+        .position(|(class, _)| *class == slot_request.class)
         .unwrap()
 }
 
 impl Model {
-    fn turns_of(&mut self, ask: &Ask) -> &mut Vec<u64> {
-        let lane = (class_index(ask), ask.rules);
+    fn turns_of(&mut self, slot_request: &SlotRequest) -> &mut Vec<u64> {
+        let lane = (class_index(slot_request), slot_request.rules);
         let at = self
             .turns
             .iter()
@@ -352,18 +361,21 @@ impl Model {
         &mut self.turns[at].1
     }
 
-    fn of_lane<'m>(&'m self, ask: &'m Ask) -> impl Iterator<Item = &'m (u64, Ask)> {
+    fn of_lane<'m>(
+        &'m self,
+        slot_request: &'m SlotRequest,
+    ) -> impl Iterator<Item = &'m (u64, SlotRequest)> {
         self.waiting
             .iter()
-            .filter(|(_, other)| !other.is_retry && other.lane() == ask.lane())
+            .filter(|(_, other)| !other.is_retry && other.lane() == slot_request.lane())
     }
 
-    fn push(&mut self, number: u64, ask: Ask) {
-        let turns = self.turns_of(&ask);
-        if !ask.is_retry && !turns.contains(&ask.user) {
-            turns.push(ask.user);
+    fn push(&mut self, number: u64, slot_request: SlotRequest) {
+        let turns = self.turns_of(&slot_request);
+        if !slot_request.is_retry && !turns.contains(&slot_request.user) {
+            turns.push(slot_request.user);
         }
-        self.waiting.push((number, ask));
+        self.waiting.push((number, slot_request));
     }
 
     fn remove(&mut self, number: u64, was_served: bool) {
@@ -372,44 +384,48 @@ impl Model {
             .iter()
             .position(|(other, _)| *other == number)
             .unwrap();
-        let ask = self.waiting.remove(at).1;
-        if ask.is_retry {
+        let slot_request = self.waiting.remove(at).1;
+        if slot_request.is_retry {
             return;
         }
-        let has_more = self.of_lane(&ask).any(|(_, other)| other.user == ask.user);
-        let turns = self.turns_of(&ask);
+        let has_more = self
+            .of_lane(&slot_request)
+            .any(|(_, other)| other.user == slot_request.user);
+        let turns = self.turns_of(&slot_request);
         if was_served || !has_more {
-            turns.retain(|user| *user != ask.user);
+            turns.retain(|user| *user != slot_request.user);
         }
         if was_served && has_more {
-            turns.push(ask.user);
+            turns.push(slot_request.user);
         }
     }
 
     /// The waiters to be served when some cannot go.
     fn best(&self, classes: &BTreeSet<usize>, users: &BTreeSet<u64>) -> Option<u64> {
-        let can = |ask: &Ask| !classes.contains(&class_index(ask)) && !users.contains(&ask.user);
+        let can = |slot_request: &SlotRequest| {
+            !classes.contains(&class_index(slot_request)) && !users.contains(&slot_request.user)
+        };
         if let Some((number, _)) = self
             .waiting
             .iter()
-            .find(|(_, ask)| ask.is_retry && can(ask))
+            .find(|(_, slot_request)| slot_request.is_retry && can(slot_request))
         {
             return Some(*number);
         }
         let mut best: Option<(Instant, u64)> = None;
         for ((class, rules), turns) in &self.turns {
             let of_user = |user: &u64| {
-                self.waiting.iter().find(|(_, ask)| {
-                    !ask.is_retry
-                        && class_index(ask) == *class
-                        && ask.rules == *rules
-                        && ask.user == *user
-                        && can(ask)
+                self.waiting.iter().find(|(_, slot_request)| {
+                    !slot_request.is_retry
+                        && class_index(slot_request) == *class
+                        && slot_request.rules == *rules
+                        && slot_request.user == *user
+                        && can(slot_request)
                 })
             };
-            if let Some((number, ask)) = turns.iter().find_map(of_user) {
+            if let Some((number, slot_request)) = turns.iter().find_map(of_user) {
                 let rank = (
-                    ask.arrived + AGEING * u32::from(ask.priority.get()),
+                    slot_request.arrived + AGEING * u32::from(slot_request.priority.get()),
                     *number,
                 );
                 best = Some(best.map_or(rank, |best| best.min(rank)));
@@ -435,31 +451,37 @@ impl Trial {
         self.ids.retain(|(other, _)| *other != number);
     }
 
-    fn push(&mut self, ask: Ask) {
+    fn push(&mut self, slot_request: SlotRequest) {
         self.came += 1;
         let (number, was_full) = (self.came, self.queue.len() >= 12);
-        match self.queue.push(ask, number) {
+        match self.queue.push(slot_request, number) {
             Pushed::Waits(id) => {
                 assert!(!was_full);
                 self.ids.push((number, id));
-                self.model.push(number, ask);
+                self.model.push(number, slot_request);
             }
             Pushed::WaitsInsteadOf(id, shed) => {
-                assert!(was_full && !shed.ask.is_retry);
+                assert!(was_full && !shed.slot_request.is_retry);
                 assert!(
-                    ask.is_retry || shed.ask.priority >= ask.priority || shed.ask.user != ask.user
+                    slot_request.is_retry
+                        || shed.slot_request.priority >= slot_request.priority
+                        || shed.slot_request.user != slot_request.user
                 );
                 self.model.remove(shed.value, false);
                 self.end(shed.value);
                 self.ids.push((number, id));
-                self.model.push(number, ask);
+                self.model.push(number, slot_request);
             }
             Pushed::Full(number) => {
                 assert!(
                     was_full
-                        && !self.queue.waiters().any(
-                            |waiter| waiter.ask.priority > ask.priority && !waiter.ask.is_retry
-                        )
+                        && !self
+                            .queue
+                            .waiters()
+                            .any(
+                                |waiter| waiter.slot_request.priority > slot_request.priority
+                                    && !waiter.slot_request.is_retry
+                            )
                 );
                 self.end(number);
             }
@@ -468,9 +490,9 @@ impl Trial {
 
     fn serve(&mut self, classes: &BTreeSet<usize>, users: &BTreeSet<u64>) {
         let expected = self.model.best(classes, users);
-        let may = |waiter: &Waiter<u64>| !users.contains(&waiter.ask.user);
+        let may = |waiter: &Waiter<u64>| !users.contains(&waiter.slot_request.user);
         let offer = |waiter: &Waiter<u64>| {
-            if classes.contains(&class_index(&waiter.ask)) {
+            if classes.contains(&class_index(&waiter.slot_request)) {
                 Offer::ClassMustWait
             } else {
                 Offer::Taken(())
@@ -508,11 +530,11 @@ impl Trial {
                 rules,
                 is_retry,
             } => {
-                let ask = ask(CLASSES[class].0, user, self.now);
-                self.push(Ask {
+                let slot_request = slot_request(CLASSES[class].0, user, self.now);
+                self.push(SlotRequest {
                     rules,
                     is_retry,
-                    ..ask
+                    ..slot_request
                 });
             }
             Step::Serve { classes, users } => self.serve(&classes, &users),
@@ -550,10 +572,10 @@ proptest! {
     ) {
         let (mut queue, start) = (Queue::new(1000), Instant::now());
         let mut now = start;
-        wait(&mut queue, ask(CLASSES[priority].0, 7, start), None);
+        wait(&mut queue, slot_request(CLASSES[priority].0, 7, start), None);
         for gap in gaps {
             now += Duration::from_millis(gap);
-            wait(&mut queue, ask(RequestClass::Tile, gap, now), Some(now));
+            wait(&mut queue, slot_request(RequestClass::Tile, gap, now), Some(now));
             let (served, ()) = queue.serve(|_| true, |_| Offer::Taken(())).unwrap();
             match served.value {
                 Some(came) => prop_assert!(came <= start + AGEING * priority as u32),
@@ -571,10 +593,10 @@ proptest! {
         let (mut queue, now) = (Queue::new(1000), Instant::now());
         for (user, burst) in bursts.iter().enumerate() {
             for _ in 0..*burst {
-                wait(&mut queue, ask(RequestClass::Map, user as u64, now), false);
+                wait(&mut queue, slot_request(RequestClass::Map, user as u64, now), false);
             }
         }
-        wait(&mut queue, ask(RequestClass::Map, 99, now), true);
+        wait(&mut queue, slot_request(RequestClass::Map, 99, now), true);
         let position = serve_all(&mut queue).iter().position(|is_newcomer| *is_newcomer).unwrap();
         prop_assert!(position <= bursts.len());
     }

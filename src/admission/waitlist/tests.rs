@@ -76,9 +76,9 @@ impl Rig {
     }
 
     /// A map of this user; the user identifies it.
-    fn ask(&mut self, user: u64) -> WaitlistAnswer<ConcurrencyKeys, ()> {
+    fn request_slot(&mut self, user: u64) -> WaitlistAnswer<ConcurrencyKeys, ()> {
         let keys = self.keys(user);
-        let ask = Ask {
+        let slot_request = SlotRequest {
             class: RequestClass::Map,
             priority: Priority::FIRST,
             rules: keys.fingerprint(),
@@ -88,16 +88,16 @@ impl Rig {
             is_retry: false,
         };
         let newcomer = Newcomer {
-            ask,
+            slot_request,
             keys,
             request: user,
         };
         self.list
-            .ask(newcomer, &self.limits, &mut self.slots, self.now)
+            .request_slot(newcomer, &self.limits, &mut self.slots, self.now)
     }
 
     fn waits(&mut self, user: u64) -> WaiterId {
-        match self.ask(user) {
+        match self.request_slot(user) {
             WaitlistAnswer::Waiting(id) => id,
             other => panic!("user {user} does not wait: {other:?}"),
         }
@@ -149,20 +149,20 @@ fn a_newcomer_gets_a_slot_only_after_the_waiters_had_theirs() {
     rig.waits(2);
     assert_eq!(rig.slots.results, [(1, true)]);
     rig.slots.free = 2;
-    let asked = rig.ask(3);
-    assert!(matches!(asked, WaitlistAnswer::Admitted(_)), "{asked:?}");
+    let answer = rig.request_slot(3);
+    assert!(matches!(answer, WaitlistAnswer::Admitted(_)), "{answer:?}");
     assert_eq!(rig.slots.results, [(1, true), (2, true)]);
 }
 
 #[test]
 fn a_limit_that_is_released_serves_the_waiter_it_held() {
     let mut rig = Rig::new(9, "per_user = 1");
-    let WaitlistAnswer::Admitted(first) = rig.ask(1) else {
+    let WaitlistAnswer::Admitted(first) = rig.request_slot(1) else {
         panic!("slots are free")
     };
     rig.waits(1);
     assert!(
-        matches!(rig.ask(2), WaitlistAnswer::Admitted(_)),
+        matches!(rig.request_slot(2), WaitlistAnswer::Admitted(_)),
         "another user is not held up"
     );
     rig.list.release(&first, &mut rig.slots, rig.now);

@@ -187,7 +187,7 @@ fn companions_stay_together_beyond_the_bound_but_not_without_end() {
 }
 
 #[test]
-fn without_companions_a_burst_of_one_key_is_spread_as_the_bound_says() {
+fn without_companions_a_burst_of_one_key_is_spread_within_the_bound() {
     let mut world = idle(&THREE);
     for _ in 0..30 {
         let at = near(&world, wish(1)).unwrap();

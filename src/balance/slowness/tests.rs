@@ -196,7 +196,7 @@ fn a_belief_without_evidence_ends_by_itself() {
 }
 
 #[test]
-fn unanswered_requests_keep_count_and_age_whatever_the_clock_says() {
+fn unanswered_requests_keep_count_and_age_at_any_clock() {
     let unanswered = Unanswered::default();
     let sent = [u64::MAX >> 21, 5, 1 << 43];
     sent.iter().for_each(|sent| unanswered.begin(*sent));

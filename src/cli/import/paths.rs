@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn administration_services_and_other_applications_are_told_apart() {
+    fn administration_services_and_other_applications_are_distinguished() {
         for (pattern, expected) in [
             ("/geoserver/web", RoutePurpose::Administration),
             (

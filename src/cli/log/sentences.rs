@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_answer_is_told_from_arrival_to_end() {
+    fn a_good_answer_is_described_from_arrival_to_end() {
         let line = "time=2026-03-01T09:12:03.353Z id=4f2a client=192.0.2.7 peer=10.0.0.5 method=GET path=/geoserver/wms?LAYERS=geor:roads \
             status=200 class=map service=WMS operation=GetMap layer=geor:roads upstream=replica2 coalesced=- attempts=1 queue_ms=- \
             connect_ms=0.000 first_byte_ms=48.210 total_ms=51.466 bytes=20480 end=ok user=jdoe";

@@ -128,7 +128,7 @@ fn the_backup_does_not_serve_requests_that_full_replicas_cannot_take() {
 }
 
 #[test]
-fn a_retry_waits_for_whom_it_has_not_tried() {
+fn a_retry_waits_for_an_upstream_it_has_not_tried() {
     let mut config = with_cap(2, 1);
     change(&mut config, "main").reads = MainReads::Never;
     let world = World::configured_up(config);

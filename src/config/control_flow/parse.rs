@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{AddressPattern, Addressed, Limit, Operations, PriorityHeader, Rate, Rule, Whose};
+use super::{AddressPattern, Addressed, CountedBy, Limit, Operations, PriorityHeader, Rate, Rule};
 use crate::config::diagnostics::suggestion;
 use crate::ogc::{self, Service};
 
@@ -85,16 +85,18 @@ impl Key<'_> {
     fn statement(&self, value: &str) -> Result<Statement, LineProblem> {
         match self.parts[..] {
             ["timeout"] => self.seconds(value).map(Statement::Timeout),
-            ["ows", "global"] => self.concurrent(Whose::Everybody, Operations::ALL, value),
+            ["ows", "global"] => self.concurrent(CountedBy::Everybody, Operations::ALL, value),
             ["ows", "priority", "http"] => self.priority(value),
             ["ows", ref what @ ..] if !what.is_empty() => {
-                self.concurrent(Whose::Everybody, self.operations(what)?, value)
+                self.concurrent(CountedBy::Everybody, self.operations(what)?, value)
             }
-            ["user"] => self.concurrent(Whose::User, Operations::ALL, value),
-            ["user", "ows", ref what @ ..] => self.rate(Whose::User, self.operations(what)?, value),
-            ["ip"] => self.concurrent(Whose::Address, Operations::ALL, value),
+            ["user"] => self.concurrent(CountedBy::User, Operations::ALL, value),
+            ["user", "ows", ref what @ ..] => {
+                self.rate(CountedBy::User, self.operations(what)?, value)
+            }
+            ["ip"] => self.concurrent(CountedBy::Address, Operations::ALL, value),
             ["ip", "ows", ref what @ ..] => {
-                self.rate(Whose::Address, self.operations(what)?, value)
+                self.rate(CountedBy::Address, self.operations(what)?, value)
             }
             ["ip", "blacklist"] => self.addresses(value).map(Statement::Blacklist),
             ["ip", "whitelist"] => self.addresses(value).map(Statement::Whitelist),
@@ -126,7 +128,7 @@ impl Key<'_> {
 
     fn concurrent(
         &self,
-        whose: Whose,
+        whose: CountedBy,
         what: Operations,
         value: &str,
     ) -> Result<Statement, LineProblem> {
@@ -141,7 +143,12 @@ impl Key<'_> {
         )))
     }
 
-    fn rate(&self, whose: Whose, what: Operations, value: &str) -> Result<Statement, LineProblem> {
+    fn rate(
+        &self,
+        whose: CountedBy,
+        what: Operations,
+        value: &str,
+    ) -> Result<Statement, LineProblem> {
         let rate = rate(value).ok_or_else(|| {
             self.wrong(value, "a rate such as `30/s`, per s, m, h or d, and where wanted a delay in seconds: `30/s;2s`")
         })?;
@@ -236,7 +243,7 @@ impl Key<'_> {
             })
     }
 
-    fn one_address(&self, parts: &[&str]) -> Result<Whose, LineProblem> {
+    fn one_address(&self, parts: &[&str]) -> Result<CountedBy, LineProblem> {
         let address = parts.join(".").parse::<IpAddr>();
         let rule = "such as `ip=10`, `ip.10.0.0.9=4`, `ip.ows=600/m`, `ip.blacklist=10.0.0.9`";
         let wrong = |_| {
@@ -246,7 +253,7 @@ impl Key<'_> {
             ))
         };
         address
-            .map(|address| Whose::OneAddress(address.to_canonical()))
+            .map(|address| CountedBy::OneAddress(address.to_canonical()))
             .map_err(wrong)
     }
 
@@ -338,11 +345,11 @@ mod tests {
         );
         assert_eq!(
             (rule("user=6").whose, rule("ip=6").whose),
-            (Whose::User, Whose::Address)
+            (CountedBy::User, CountedBy::Address)
         );
         assert_eq!(
             rule("ip.10.0.0.1=30").whose,
-            Whose::OneAddress("10.0.0.1".parse().unwrap())
+            CountedBy::OneAddress("10.0.0.1".parse().unwrap())
         );
         assert_eq!(
             statement("timeout=60"),

@@ -182,7 +182,7 @@ fn workspaces_and_layers_are_found_in_address_and_parameters() {
 }
 
 #[test]
-fn what_changes_something_stays_on_the_main_whatever_a_rule_says() {
+fn writes_stay_on_the_main_under_every_rule() {
     let rules = "[[routes]]\nupstreams = ['a', 'b']\n";
     assert!(follows(rules, GET_MAP));
     for target in [

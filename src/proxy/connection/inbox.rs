@@ -394,7 +394,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         #[test]
-        fn pingora_reads_what_was_judged(
+        fn pingora_reads_the_judged_bytes(
             method in "[A-Z!#$%&'*+.^_`|~-]{1,12}",
             target in target(),
             fields in prop::collection::vec(("[a-zA-Z0-9!#$%&'*+.^_`|~-]{1,12}", prop::collection::vec(any::<u8>(), 0..12)), 0..6),
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_sent_ahead_is_the_next_head_and_no_part_of_this_body() {
+    async fn bytes_sent_ahead_are_the_next_head_and_no_part_of_this_body() {
         let (mut client, mut stream) = pair();
         client
             .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -121,7 +121,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_left_is_what_was_not_sent(
+        fn the_unsent_rest_is_kept(
             lengths in prop::collection::vec(0..50_usize, 0..20),
             steps in prop::collection::vec(1..120_usize, 0..20),
         ) {

@@ -300,7 +300,7 @@ fn a_trusted_peers_word_passes_unchanged_and_is_not_supplemented() {
 }
 
 #[test]
-fn lists_that_geoserver_would_put_into_urls_are_cut_to_what_the_browser_asked() {
+fn lists_that_geoserver_would_put_into_urls_are_cut_to_the_browsers_value() {
     let seen = seen_from(
         true,
         &[
@@ -389,7 +389,7 @@ fn the_forwarded_port_is_the_one_the_client_used() {
 }
 
 #[test]
-fn an_answer_says_who_passed_it_on_and_keeps_users_to_itself() {
+fn an_answer_names_its_proxy_and_hides_users() {
     let mut response = ResponseHeader::build(200, None).unwrap();
     response.insert_header("sec-username", "admin").unwrap();
     response.insert_header("Via", "1.1 apache").unwrap();

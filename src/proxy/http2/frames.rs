@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_read_before_comes_first_and_is_watched() {
+    async fn bytes_that_were_read_before_come_first_and_are_watched() {
         let ahead = BytesMut::from(&[&[0; PREFACE][..], &frame(6, 0, 8)].concat()[..]);
         let inner = &b"rest"[..];
         let mut watched = WatchedFrames::new(inner, ahead.clone(), FloodFlag::default());

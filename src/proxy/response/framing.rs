@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn protocols_are_switched_only_where_that_was_asked() {
+    fn protocols_are_switched_only_on_request() {
         assert!(judged(101, Version::HTTP_11, &[]).is_err());
         let mut response = ResponseHeader::build(101, None).unwrap();
         assert!(judge(&mut response, true).is_ok());

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_gzip_say_nothing() {
+    fn bytes_that_are_not_gzip_are_no_evidence() {
         assert_eq!(
             sniffed(Sniffer::for_text(true), REPORT, 10).text(),
             b"".as_slice()

@@ -7,7 +7,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Result};
 use tokio::time::{sleep, sleep_until};
 
-use crate::admission::Ask;
+use crate::admission::SlotRequest;
 use crate::cluster::{MainPreference, NoUpstream, SelectionRequest, Tried};
 use crate::config::Priority;
 use crate::ogc::Retryable;
@@ -17,7 +17,7 @@ use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::response::respond::Refusal;
 use crate::proxy::upstream::second_opinion::SecondOpinion;
-use crate::waiting_room::{Admission, AskResult, RECHECK_INTERVAL, WaitResult, Waiting};
+use crate::waiting_room::{Admission, RECHECK_INTERVAL, SlotRequestResult, WaitResult, Waiting};
 
 /// How much longer than its client an upstream has while a request is incomplete.
 const CLIENT_FIRST: Duration = Duration::from_secs(1);
@@ -106,20 +106,20 @@ impl FrontDoor {
         if let Some(admitted) = room.bypass(&request, &ctx.concurrency_keys, now) {
             return Ok(admitted);
         }
-        let ask = self.ask(session, ctx, now);
-        match room.ask(
+        let slot_request = self.slot_request(session, ctx, now);
+        match room.request_slot(
             request,
             ctx.concurrency_keys.clone(),
-            ask,
+            slot_request,
             &ctx.snapshot.config.limits,
             now,
         ) {
-            AskResult::Admitted(admission) => Ok(Ok(admission)),
-            AskResult::Refused(why) => Ok(Err(why)),
-            AskResult::Full(retry_after) => {
+            SlotRequestResult::Admitted(admission) => Ok(Ok(admission)),
+            SlotRequestResult::Refused(why) => Ok(Err(why)),
+            SlotRequestResult::Full(retry_after) => {
                 Err(self.refuse_busy(ctx, Refusal::QueueFull, retry_after))
             }
-            AskResult::Waiting(waiting) => self.wait(session, ctx, waiting, now).await,
+            SlotRequestResult::Waiting(waiting) => self.wait(session, ctx, waiting, now).await,
         }
     }
 
@@ -184,8 +184,8 @@ impl FrontDoor {
     }
 
     /// All that the order in the queue depends on.
-    fn ask(&self, session: &Session, ctx: &Context, now: Instant) -> Ask {
-        Ask {
+    fn slot_request(&self, session: &Session, ctx: &Context, now: Instant) -> SlotRequest {
+        SlotRequest {
             class: ctx.class(),
             priority: self.priority(session, ctx),
             rules: ctx.concurrency_keys.fingerprint(),

@@ -14,7 +14,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, Result};
 
-use super::doubt::layer_asked;
+use super::doubt::requested_layer;
 use super::retry::REJECTED_ANSWER;
 use crate::cluster::{Cause, Event, Outcome};
 use crate::proxy::client::body_prefix::BodyPrefix;
@@ -140,7 +140,7 @@ impl FrontDoor {
             return Err(second_opinion);
         }
         if let SecondOpinion::About { replica, sent, .. } = ctx.doubt {
-            let layer = layer_asked(session, ctx);
+            let layer = requested_layer(session, ctx);
             self.settle_doubt(
                 Event::StaleSeen {
                     upstream: replica,

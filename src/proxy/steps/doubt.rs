@@ -76,7 +76,7 @@ impl FrontDoor {
 }
 
 /// The requested layer, or else the workspace, on one line and of bounded length.
-pub(super) fn layer_asked(session: &Session, ctx: &Context) -> Box<str> {
+pub(super) fn requested_layer(session: &Session, ctx: &Context) -> Box<str> {
     let target = session.req_header().raw_path();
     let span = ctx.classified.layer.or(ctx.classified.workspace);
     let text = span

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_that_asks_for_unknown_layers_all_day_gets_a_bounded_share_of_the_main() {
+    fn a_client_that_requests_unknown_layers_all_day_gets_a_bounded_share_of_the_main() {
         let start = Instant::now();
         let budget = OpinionBudget::new(start);
         let times = (0..60_000).map(|ms| start + Duration::from_millis(ms));

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::{AdaptiveLimit, Answered};
-use crate::admission::{Ask, Offer, Pushed, Queue};
+use crate::admission::{Offer, Pushed, Queue, SlotRequest};
 use crate::config::{MaxInFlight, Priority};
 use crate::hash::SplitMix64;
 use crate::ogc::RequestClass;
@@ -312,7 +312,7 @@ impl Simulation {
             RequestClass::Map => 1,
             _ => 2,
         });
-        let ask = Ask {
+        let slot_request = SlotRequest {
             class,
             priority: priority.unwrap(),
             rules: 0,
@@ -329,7 +329,7 @@ impl Simulation {
             sent: 0.0,
             concurrency: 0,
         };
-        match self.queue.push(ask, job) {
+        match self.queue.push(slot_request, job) {
             Pushed::Waits(_) | Pushed::WaitsInsteadOf(..) | Pushed::Full(_) => {}
         }
         self.next_arrival = self.now + self.chance.exponential(self.arrivals);
@@ -354,9 +354,9 @@ impl Simulation {
             let served = self.queue.serve(
                 |_| true,
                 |waiter| {
-                    let is_gone = now - waiter.ask.arrived > PATIENCE;
+                    let is_gone = now - waiter.slot_request.arrived > PATIENCE;
                     let has_room = !is_full
-                        && match waiter.ask.class {
+                        && match waiter.slot_request.class {
                             RequestClass::Tile => true,
                             RequestClass::Map => slower < most_slower,
                             _ => slower < most_slower && heavy < most_heavy,
@@ -372,7 +372,7 @@ impl Simulation {
                 None => return,
                 Some((_, true)) => {}
                 Some((waiter, false)) => {
-                    let others = if waiter.ask.class == RequestClass::Tile {
+                    let others = if waiter.slot_request.class == RequestClass::Tile {
                         self.running.len()
                     } else {
                         slower

@@ -71,7 +71,7 @@ fn a_sound_cluster_has_no_findings() {
 }
 
 #[test]
-fn without_credentials_what_is_not_compared_is_noted() {
+fn without_credentials_the_comparisons_left_out_are_noted() {
     let (main, replica) = cluster(Behaviour::default());
     let (results, exit) = examined(&main, &replica, "");
     let [note] = results.findings.as_slice() else {
@@ -92,7 +92,7 @@ fn credentials_that_geoserver_refuses_fail_the_check() {
 }
 
 #[test]
-fn an_upstream_whose_rest_interface_fails_is_not_said_to_refuse_credentials() {
+fn an_upstream_whose_rest_interface_fails_is_not_reported_as_refusing_credentials() {
     let (main, replica) = cluster(Behaviour::default());
     replica.suffers(Fault::Status(500));
     let (results, exit) = examined(&main, &replica, CREDENTIALS);

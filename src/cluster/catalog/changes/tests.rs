@@ -168,7 +168,7 @@ fn an_order_settles_at_once_together_with_the_pending_change() {
 }
 
 #[test]
-fn another_main_is_a_change_and_so_is_the_first_number_it_says() {
+fn another_main_is_a_change_and_so_is_its_first_number() {
     let (now, config) = (Instant::now(), catalog_config());
     let mut changes = known(7, now);
     assert_eq!(changes.another_main(now), Some(ChangeSource::Main));

@@ -98,7 +98,7 @@ async fn nothing_is_held_when_nothing_waits() {
 }
 
 #[test]
-fn what_waits_is_sent_when_the_connection_is_dropped() {
+fn waiting_bytes_are_sent_when_the_connection_is_dropped() {
     let wire = Wire::taking(usize::MAX);
     let mut stream = stream(wire.clone());
     stream.write_all(&HEAD).now_or_never().unwrap().unwrap();
@@ -358,7 +358,7 @@ async fn a_client_that_keeps_nothing_waiting_may_be_slow_but_not_silent() {
 }
 
 #[tokio::test]
-async fn what_came_of_an_answer_that_broke_off_outlives_its_stream() {
+async fn the_outcome_of_a_truncated_answer_outlives_its_stream() {
     let (mut stream, _client) = narrow();
     let remains = stream.remains();
     stream.delivery().set_holds_slot(true);

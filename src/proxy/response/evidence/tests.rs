@@ -122,7 +122,7 @@ fn data_is_success_whatever_words_are_in_it() {
 }
 
 #[test]
-fn a_200_that_says_the_node_is_broken_is_a_failure_in_every_shape() {
+fn a_200_that_reports_a_broken_node_is_a_failure_in_every_shape() {
     let se_xml = answer(
         200,
         "application/vnd.ogc.se_xml;charset=UTF-8",
@@ -159,7 +159,7 @@ fn every_known_node_fault_is_recognised() {
 }
 
 #[test]
-fn faults_of_clients_tell_nothing_but_are_counted() {
+fn faults_of_clients_are_no_evidence_but_are_counted() {
     let faults = [
         answer(
             200,
@@ -204,7 +204,7 @@ fn faults_of_clients_tell_nothing_but_are_counted() {
 }
 
 #[test]
-fn an_answer_that_does_not_know_its_layer_is_told_from_other_mistakes() {
+fn an_unknown_layer_is_distinguished_from_other_mistakes() {
     let tile = |status, body: &str| {
         answer(status, "text/plain", body).to(RequestClass::Tile, b"/geoserver/gwc/service/wmts")
     };
@@ -352,7 +352,7 @@ fn gateways_and_containers_errors_are_failures() {
 }
 
 #[test]
-fn control_flow_asks_for_patience() {
+fn a_refusal_by_control_flow_is_no_fault() {
     let page = "<html>Requested timeout out while waiting to be executed, please lower your request rate</html>";
     assert_eq!(
         answer(503, "text/html;charset=utf-8", page).outcome(),

@@ -98,7 +98,7 @@ fn content_types_and_roots_are_those_of_geoserver() {
 }
 
 #[test]
-fn refusals_that_pass_say_when_to_come_back() {
+fn temporary_refusals_have_a_retry_after() {
     for refusal in [
         Refusal::NoUpstream,
         Refusal::AllFailed,
