@@ -157,7 +157,7 @@ fn the_oracle_sees_the_parameters_that_act() {
     // The classifier is cautious where the oracle sees nothing: a WPS without an operation, and
     // writes at addresses that cannot write.
     let is_caution = |case: &table::Case| {
-        case.expected == ["process", "WPS"]
+        case.expected == ["process", "WPS", "main-only"]
             || [
                 "/gwc/service/",
                 "/ogc/features/",

@@ -18,7 +18,7 @@ mod refusals;
 #[path = "ogc_shared/spelling.rs"]
 mod spelling;
 
-use geofront::ogc::Service;
+use geofront::ogc::{CatalogEffect, Service};
 use oracle::{Meaning, meanings};
 use proptest::prelude::*;
 
@@ -32,6 +32,7 @@ proptest! {
             class: found.class,
             service: found.service.map(Service::as_str),
             operation: found.operation.map(str::to_ascii_lowercase),
+            imports: found.processes.catalog == CatalogEffect::Change,
         };
         prop_assert_eq!(meanings(&request), [found]);
     }

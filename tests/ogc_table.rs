@@ -4,7 +4,8 @@
 mod table;
 
 use geofront::ogc::{
-    BodyNeed, BodyReader, RequestHead, Retryable, Service, body_need, classify, retry,
+    BodyNeed, BodyReader, CatalogEffect, RequestHead, Retryable, Service, body_need, classify,
+    retry,
 };
 use table::{Case, cases};
 
@@ -34,6 +35,11 @@ fn complaint(case: &Case) -> Option<String> {
         Some(found.class.as_str()),
         found.service.map(Service::as_str),
         found.operation,
+        match found.processes.catalog {
+            CatalogEffect::None => None,
+            CatalogEffect::Undetermined => Some("main-only"),
+            CatalogEffect::Change => Some("changes-catalog"),
+        },
     ];
     let words: Vec<&str> = words.into_iter().flatten().collect();
     let is_right = words == case.expected;

@@ -14,7 +14,10 @@ use crate::config::{
     Config, Credentials, MainReads, MapEnvironment, Role, RouteAction, RouteRule, ServedBy,
     UpstreamConfig,
 };
-use crate::ogc::{self, BodyNeed, BodyReader, Classified, RequestHead, Retryable, RuleSubject};
+use crate::ogc::{
+    self, BodyNeed, BodyReader, CatalogEffect, Classified, RequestClass, RequestHead, Retryable,
+    RuleSubject,
+};
 use crate::proxy::catalog_writes::hints;
 
 /// The status of the main's answer to a successful request.
@@ -212,7 +215,10 @@ fn facts(
         ("version", classified.version.map(str::to_owned)),
         ("workspace", part(classified.workspace)),
         ("layer", part(classified.layer)),
-        ("served by", Some(served_by(&limits.served_by))),
+        (
+            "served by",
+            Some(only_main(classified).unwrap_or_else(|| served_by(&limits.served_by))),
+        ),
         (
             "another try",
             Some(another_try(classified, head.method, config)),
@@ -229,6 +235,19 @@ fn facts(
         .into_iter()
         .filter_map(|(what, value)| Some((what, value?)))
         .collect()
+}
+
+/// The reason why the main alone serves a request, whichever upstreams serve its class.
+fn only_main(classified: &Classified) -> Option<String> {
+    let why = match classified.processes.catalog {
+        _ if classified.class != RequestClass::Process => return None,
+        CatalogEffect::None => return None,
+        CatalogEffect::Change => "a process of the request changes the catalog",
+        CatalogEffect::Undetermined => {
+            "which processes run is not certain, and one may change the catalog"
+        }
+    };
+    Some(format!("main alone: {why}"))
 }
 
 fn served_by(served_by: &ServedBy) -> String {
@@ -296,7 +315,11 @@ fn destination(classified: &Classified, config: &Config) -> String {
         .iter()
         .find(|upstream| upstream.role == Role::Main);
     let main_name = main.map_or("main", |main| main.name.as_str());
-    match &config.classes[classified.class].served_by {
+    let served_by = match only_main(classified) {
+        Some(_) => &ServedBy::Main,
+        None => &config.classes[classified.class].served_by,
+    };
+    match served_by {
         ServedBy::Main => format!("{main_name}, or nowhere while it does not serve"),
         ServedBy::Upstream(name) => format!("{name}, or nowhere while it does not serve"),
         ServedBy::Replicas => shared_destination(config, main),
@@ -389,6 +412,33 @@ mod tests {
         first byte   within 1m 30s
         goes to      the least busy for its weight of a (weight 100), b (weight 50); m when none of them serves
         ");
+    }
+
+    #[test]
+    fn a_process_that_changes_the_catalog_goes_to_the_main_whichever_upstreams_run_processes() {
+        let config = format!("{CLUSTER}[classes.process]\nserved_by = 'replicas'\n");
+        let execute = |process: &str| {
+            let target = format!("/geoserver/wps?request=Execute&identifier={process}");
+            explained("GET", &target, &config)
+        };
+        let import = execute("gs:Import");
+        assert!(
+            import.contains(
+                "served by    main alone: a process of the request changes the catalog\n"
+            ) && import.contains("goes to      m, or nowhere")
+                && import.contains("afterwards   the main's catalog is brought to every replica"),
+            "{import}"
+        );
+        let nameless = execute("");
+        assert!(
+            nameless.contains("served by    main alone: which processes run is not certain"),
+            "{nameless}"
+        );
+        let buffer = execute("gs:Buffer");
+        assert!(
+            buffer.contains("served by    replicas\n") && !buffer.contains("afterwards"),
+            "{buffer}"
+        );
     }
 
     #[test]

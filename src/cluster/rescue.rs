@@ -80,6 +80,8 @@ impl Upstreams {
 fn served_by<'c>(config: &'c Config, class: RequestClass, tried: &Tried) -> &'c ServedBy {
     if tried.has_group() {
         &ServedBy::Replicas
+    } else if tried.is_for_main() {
+        &ServedBy::Main
     } else {
         &config.classes[class].served_by
     }

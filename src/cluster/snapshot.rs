@@ -252,7 +252,7 @@ impl Snapshot {
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
         let (near, demand) = (self.wish_of(class, key.0, key.1), self.demands[class]);
-        let found = match &self.routes[class] {
+        let found = match &self.routes[tried.class_served(class)] {
             _ if tried.has_group() => self.select_of_group(class, about, near, tried, now),
             Route::Shared => self.select_shared(class, about, near, tried, now),
             Route::One(Some(candidate)) if !candidate.is_out(tried) => candidate
@@ -263,7 +263,7 @@ impl Snapshot {
         };
         self.concluded(found, class, tried)
             .map_err(|why| match why {
-                NoUpstream::NoneEligible if self.awaits_verdict(class, now) => {
+                NoUpstream::NoneEligible if self.awaits_verdict(tried.class_served(class), now) => {
                     NoUpstream::NoVerdict
                 }
                 why => why,
@@ -307,6 +307,7 @@ impl Snapshot {
                 .of_any_group()
                 .any(|candidate| tried.contains(candidate.upstream.id));
         }
+        let class = tried.class_served(class);
         let mut candidates = self
             .in_full(class)
             .chain(self.trials(class, false).filter(|_| self.is_shared(class)));
@@ -344,6 +345,7 @@ impl Snapshot {
         if tried.has_group() {
             return self.of_any_group().any(|candidate| is_open(&candidate));
         }
+        let class = tried.class_served(class);
         let mut trials = self
             .trials(class, true)
             .filter(|candidate| self.is_shared(class) && is_open(candidate));

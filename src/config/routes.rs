@@ -158,7 +158,7 @@ impl RouteRule {
     /// True if a request may get the class and the upstreams of this rule.
     ///
     /// Two upstreams that write would undo each other's changes, so what changes something stays on
-    /// the main. And a rule that makes a read of something has to name what is dangerous about it:
+    /// the main, a process that may change the catalog included. And a rule that makes a read of something has to name what is dangerous about it:
     /// methods other than GET, and operations that act.
     fn may_send(
         &self,
@@ -168,6 +168,10 @@ impl RouteRule {
     ) -> bool {
         let found = subject.classified();
         let becomes = class.unwrap_or(found.class);
+        let leads_away = has_group || class.is_some_and(RequestClass::is_read);
+        if found.stays_on_main() && leads_away {
+            return false;
+        }
         if has_group && matches!(becomes.row().served_by, Servers::Main { .. }) {
             return false;
         }

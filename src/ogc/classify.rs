@@ -10,9 +10,11 @@ use super::interpretation::Interpretation;
 use super::kvp::Kvp;
 use super::pairs::guarded;
 use super::path::Path;
+use super::processes::Processes;
 use super::route::{self, DispatcherPath, Route};
 use super::{
-    BodyNeed, Clarity, Classified, RequestClass, RequestHead, Service, Span, gsr, ogc_api, tiles,
+    BodyNeed, Clarity, Classified, RequestClass, RequestHead, Servers, Service, Span, gsr, ogc_api,
+    tiles,
 };
 
 /// The part of the body that the class depends on. For [`BodyNeed::Prefix`], [`classify`] needs the
@@ -70,21 +72,16 @@ pub fn classify(head: &RequestHead<'_>, context: &str, body_prefix: Option<&[u8]
     let literal = path
         .with_dots()
         .map(|path| at_path(&path, path_len, head, context, body_prefix));
-    match literal {
-        Some(literal)
-            if !literal.class.is_read()
-                && literal.class != RequestClass::Unknown
-                && resolved.class.is_read() =>
-        {
-            Classified {
-                class: literal.class,
-                reason: "the path before its dots are resolved, which is the safer reading",
-                ..resolved.beside(&literal)
-            }
-        }
+    let decided = match literal {
+        Some(literal) if literal.decides_instead_of(&resolved) => Classified {
+            class: literal.class,
+            reason: "the path before its dots are resolved, which is the safer reading",
+            ..resolved.beside(&literal)
+        },
         Some(literal) => resolved.beside(&literal),
         None => resolved,
-    }
+    };
+    decided.with_processes_settled()
 }
 
 fn at_path(
@@ -101,9 +98,15 @@ fn at_path(
     let route = route::find(path, base);
     let (mut reading, workspace, layer) = at_route(route, path, head, body_prefix, &mut kvp);
     reading = beside_other_routes(reading, route, path, base, head);
-    if reading.class.is_read() {
+    if may_leave_the_main(reading.class) {
         let is_file = matches!(route, Route::Static { .. } | Route::KmlIcon { .. });
-        for other in route::in_workspaces(path, base) {
+        // The dispatcher reads a process the same way wherever it is mapped, and the other routes
+        // read no body for one.
+        let is_read = reading.class.is_read();
+        let body_prefix = body_prefix.filter(|_| is_read);
+        let differs =
+            |other: &Route| is_read || !matches!((route, other), (Route::Ows(_), Route::Ows(_)));
+        for other in route::in_workspaces(path, base).filter(differs) {
             if matches!(other, Route::Ows(address) if address.is_ambiguous)
                 && !matches!(route, Route::Ows(_))
             {
@@ -114,6 +117,8 @@ fn at_path(
             // must not be taken for a file, and never for a read if it acts.
             if is_file || other.acts() {
                 reading = reading.safer(other);
+            } else if !may_leave_the_main(other.class) {
+                reading = reading.beside_the_mains();
             }
         }
     }
@@ -124,6 +129,11 @@ fn at_path(
         is_for_geowebcache: matches!(route, Route::Tiles { .. }),
         ..Classified::of(reading)
     }
+}
+
+/// True if a request of `class` may be configured to go to a replica.
+fn may_leave_the_main(class: RequestClass) -> bool {
+    !matches!(class.row().served_by, Servers::Main { .. })
 }
 
 /// The reading at `route`, beside those at the routes that a workspace with the name of a folder
@@ -143,7 +153,8 @@ fn beside_other_routes(
         _ => false,
     };
     if is_settled {
-        return reading;
+        // Behind an empty segment, which some servers keep, the name stands elsewhere.
+        return reading.beside_others(path.has_gap());
     }
     let is_in_workspace = matches!(
         route,
@@ -199,11 +210,9 @@ fn at_route(
         Route::Gsr { from, workspace } => {
             (gsr::reading(head.method, path, from, kvp), workspace, None)
         }
-        Route::OgcApi { from, workspace } => (
-            ogc_api::reading(head.method, path, from, kvp),
-            workspace,
-            None,
-        ),
+        Route::OgcApi { from, workspace } => {
+            (ogc_api::reading(head, path, from, kvp), workspace, None)
+        }
         Route::Tiles {
             from,
             workspace,
@@ -228,6 +237,7 @@ impl Classified {
             operation,
             reason,
             clarity,
+            processes,
         } = reading;
         Self {
             class,
@@ -239,14 +249,44 @@ impl Classified {
             is_for_geowebcache: false,
             reason,
             clarity,
+            processes,
         }
+    }
+
+    /// True if this reading of the path goes to the main, or acts, and `other` would lead the
+    /// request away from there.
+    fn decides_instead_of(&self, other: &Self) -> bool {
+        let is_more_harmful = self.class.row().severity > other.class.row().severity;
+        may_leave_the_main(other.class)
+            && !self.class.is_read()
+            && self.class != RequestClass::Unknown
+            && is_more_harmful
+    }
+
+    /// The result once all readings were compared: of a process that was not read whole, or that
+    /// may be a request for the main, the processes are undetermined.
+    fn with_processes_settled(self) -> Self {
+        let processes = match (self.class, self.clarity) {
+            (RequestClass::Process, Clarity::Unreadable) => {
+                self.processes.beside(Processes::UNDETERMINED)
+            }
+            (RequestClass::Process, _) => self.processes,
+            _ => Processes::NONE,
+        };
+        Self { processes, ..self }
     }
 
     /// The same result, beside that of another reading of the path.
     fn beside(self, other: &Self) -> Self {
         let clarity = self.clarity.max(other.clarity);
+        let processes = self.processes.beside(other.processes);
         Self {
             clarity: clarity.max(Clarity::SeveralReadings),
+            processes: if other.class == RequestClass::Ui {
+                processes.beside(Processes::UNDETERMINED)
+            } else {
+                processes
+            },
             ..self
         }
     }

@@ -55,7 +55,10 @@ fn posted(
             };
             let has_others = !kvp.services.is_empty() || !kvp.requests.is_empty();
             override_with(kvp, &root);
-            let rooted = of_root(address, kvp, &root, source).beside_others(has_others);
+            let rooted = of_root(address, kvp, &root, source);
+            // A server that finds no operation in the document has the one of the address.
+            let is_left_to_address = rooted.operation.is_none() && address.request.is_some();
+            let rooted = rooted.beside_others(has_others || is_left_to_address);
             let rooted = if source == Source::Soap && !root.is_whole {
                 rooted.in_doubt(OPEN_ENVELOPE)
             } else {
@@ -103,6 +106,7 @@ fn of_root(address: &DispatcherPath, kvp: &Kvp, root: &Root, source: Source) -> 
         .unwrap_or(NO_SERVICE)
         .with_lock(root.has_lock_id)
         .with_store(root.is_stored, root.is_whole)
+        .with_processes(root.processes)
 }
 
 const OPEN_ENVELOPE: &str =

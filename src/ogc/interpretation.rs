@@ -2,6 +2,7 @@
 
 use super::kvp::Kvp;
 use super::operation::{self, Operation, Source};
+use super::processes::Processes;
 use super::word::Word;
 use super::{Clarity, RequestClass, Service};
 
@@ -13,6 +14,7 @@ pub(super) struct Interpretation {
     pub(super) operation: Option<&'static str>,
     pub(super) reason: &'static str,
     pub(super) clarity: Clarity,
+    pub(super) processes: Processes,
 }
 
 impl Interpretation {
@@ -27,6 +29,7 @@ impl Interpretation {
             operation: None,
             reason,
             clarity: Clarity::Plain,
+            processes: Processes::NONE,
         }
     }
 
@@ -49,7 +52,11 @@ impl Interpretation {
         } else {
             self
         };
-        Self { clarity, ..safer }
+        Self {
+            clarity,
+            processes: self.processes.beside(other.processes),
+            ..safer
+        }
     }
 
     /// The same reading, beside others that servers may prefer if `has_others`.
@@ -106,7 +113,10 @@ impl Interpretation {
     pub(super) fn without_operation(service: Service, reason: &'static str) -> Self {
         if service == Service::Wps {
             let reason = "a WPS request: only GetCapabilities and DescribeProcess are certain not to run anything";
-            return Self::new(RequestClass::Process, Some(service), reason);
+            return Self {
+                processes: Processes::UNDETERMINED,
+                ..Self::new(RequestClass::Process, Some(service), reason)
+            };
         }
         Self::new(RequestClass::Unknown, Some(service), reason)
     }
@@ -130,7 +140,31 @@ impl Interpretation {
             operation: Some(operation.name),
             reason,
             clarity: Clarity::Plain,
+            processes: match (operation.class, operation.name) {
+                (RequestClass::Process, "Execute") if !source.is_document() => {
+                    kvp.processes.of_execution()
+                }
+                (RequestClass::Process, "Execute") => kvp.processes,
+                _ => Processes::NONE,
+            },
         }
+    }
+
+    /// Adds the processes that the document of the body names.
+    pub(super) fn with_processes(self, of_document: Processes) -> Self {
+        if self.class == RequestClass::Process {
+            Self {
+                processes: self.processes.beside(of_document),
+                ..self
+            }
+        } else {
+            self
+        }
+    }
+
+    /// The same, beside a reading that only the main may serve.
+    pub(super) fn beside_the_mains(self) -> Self {
+        self.with_processes(Processes::UNDETERMINED)
     }
 
     pub(super) fn with_lock(self, has_lock_id: bool) -> Self {

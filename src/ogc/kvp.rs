@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::Span;
+use super::processes::{self, Processes};
 use super::tile_size::TileSize;
 use super::version;
 use super::word::{Ambiguous, Encoding, Word, decode};
@@ -30,6 +31,9 @@ pub(super) enum Key {
     /// `layers` of WMS, which is a [`Key::Layer`] too.
     Layers,
     Layer,
+    /// The process of a WPS, and a [`Key::Layer`] of a WCS.
+    Identifier,
+    DataInputs,
     Width,
     Height,
     Format,
@@ -61,7 +65,8 @@ fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
         9 => &[(b"typenames", Key::Layer)],
         10 => &[
             (b"coverageid", Key::Layer),
-            (b"identifier", Key::Layer),
+            (b"identifier", Key::Identifier),
+            (b"datainputs", Key::DataInputs),
             (b"exceptions", Key::Exceptions),
         ],
         11 => &[(b"identifiers", Key::Layer)],
@@ -155,6 +160,8 @@ pub(super) struct Kvp {
     is_tiled: bool,
     tile_size: TileSize,
     pub(super) is_stored: bool,
+    /// The processes that `identifier` names.
+    pub(super) processes: Processes,
     pub(super) layer: Option<Span>,
     /// The parameters contain something that servers may read in different ways.
     pub(super) is_ambiguous: bool,
@@ -172,6 +179,7 @@ impl Kvp {
         is_tiled: false,
         tile_size: TileSize::NONE,
         is_stored: false,
+        processes: Processes::NONE,
         layer: None,
         is_ambiguous: false,
         parameters: 0,
@@ -249,6 +257,16 @@ impl Kvp {
                 self.see_layer(span);
             }
             Key::Layer => self.see_layer(span),
+            Key::Identifier => {
+                self.see_layer(span);
+                let named = word().map_or(Processes::UNDETERMINED, |word| Processes::called(&word));
+                self.processes = self.processes.beside(named);
+            }
+            Key::DataInputs => {
+                if processes::refers_to_own_wps(value, encoding) {
+                    self.processes = self.processes.beside(Processes::UNDETERMINED);
+                }
+            }
             Key::Width => self.tile_size.see_width(value, encoding),
             Key::Height => self.tile_size.see_height(value, encoding),
             Key::Format => self.tile_size.see_format(value, encoding),

@@ -33,6 +33,7 @@ mod operation;
 mod pairs;
 mod path;
 mod path_pattern;
+mod processes;
 mod route;
 mod subject;
 mod tile_size;
@@ -53,6 +54,7 @@ pub use metatile::metatile;
 pub use operation::{operations, service_called};
 pub use path::normalise_path;
 pub use path_pattern::PathPattern;
+pub use processes::{CatalogEffect, ProcessName, Processes};
 pub use subject::{Fit, RuleSubject};
 
 /// The OGC service that a request addresses, as GeoServer's dispatcher would decide.
@@ -165,6 +167,16 @@ pub struct Classified {
     pub reason: &'static str,
     /// Whether servers may read the request in another way.
     pub clarity: Clarity,
+    /// The processes that the request runs.
+    pub processes: Processes,
+}
+
+impl Classified {
+    /// True if the request runs a process that changes the catalog or may do so. Then the main
+    /// serves it, whichever upstreams serve processes.
+    pub fn stays_on_main(&self) -> bool {
+        self.processes.catalog != CatalogEffect::None
+    }
 }
 
 /// How certain it is that all servers read a request as geofront does.

@@ -1,17 +1,26 @@
 //! OGC API, below `/ogc`: the method decides between read and write, the address between
 //! operations.
 
+use super::classify::path_len;
 use super::interpretation::Interpretation;
 use super::kvp::Kvp;
 use super::pairs::guarded;
 use super::path::Path;
-use super::{RequestClass, Service};
+use super::processes::{self, Processes};
+use super::word::Encoding;
+use super::{RequestClass, RequestHead, Service};
 
 /// `tiles/{tileMatrixSet}/{tileMatrix}/{tileRow}/{tileCol}`.
 const TILE_COORDINATES: usize = 4;
 
 /// Interprets a request to `/ogc`. `from` is the index of the first path segment after it.
-pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> Interpretation {
+pub(super) fn reading(
+    head: &RequestHead<'_>,
+    path: &Path<'_>,
+    from: usize,
+    kvp: &Kvp,
+) -> Interpretation {
+    let method = head.method;
     let is_get = matches!(method, "GET" | "HEAD");
     // Begins with the segment `ogc` itself.
     let is_unbroken = path.is_unbroken(from.saturating_sub(1));
@@ -48,10 +57,43 @@ pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> 
     } else {
         (RequestClass::Feature, "a read of an OGC API (/ogc)")
     };
-    guarded(
-        Interpretation::new(class, Some(Service::OgcApi), reason),
-        kvp,
-    )
+    let reading = Interpretation {
+        processes: processes_of(class, head, path, from),
+        ..Interpretation::new(class, Some(Service::OgcApi), reason)
+    };
+    guarded(reading, kvp)
+}
+
+/// The processes that the address runs. The body of a POST is not read, and its inputs may run
+/// others, so what a POST runs is undetermined.
+fn processes_of(
+    class: RequestClass,
+    head: &RequestHead<'_>,
+    path: &Path<'_>,
+    from: usize,
+) -> Processes {
+    let is_at = |at: usize, name: &str| path.name(from + at).is(name);
+    if class != RequestClass::Process {
+        return Processes::NONE;
+    }
+    let is_plain = path.is_unbroken(from.saturating_sub(1)) && is_at(1, "v1");
+    let is_job = is_at(2, "jobs") && path.len() - from <= 5;
+    let is_execution = is_at(2, "processes") && path.len() - from == 5 && is_at(4, "execution");
+    match head.method {
+        "GET" | "HEAD" | "DELETE" if is_plain && is_job => Processes::NONE,
+        _ if is_plain && is_execution => {
+            let named = Processes::called(&path.name(from + 3));
+            let query = head.target.get(path_len(head.target)..).unwrap_or_default();
+            let is_all = matches!(head.method, "GET" | "HEAD")
+                && !processes::refers_to_own_wps(query, Encoding::Form);
+            if is_all {
+                named
+            } else {
+                named.beside(Processes::UNDETERMINED)
+            }
+        }
+        _ => Processes::UNDETERMINED,
+    }
 }
 
 /// Matches `/ogc/processes/v1`, and `conformance`, `openapi`, `processes` and `processes/{id}`

@@ -118,6 +118,17 @@ impl<'t> Path<'t> {
             && matches!(&self.target[end..self.path_len], b"" | b"/")
     }
 
+    /// True if an empty segment precedes another one. A server that keeps it finds all segments
+    /// behind it one place further.
+    pub(super) fn has_gap(&self) -> bool {
+        let mut end = 0;
+        self.segments[..self.len].iter().any(|segment| {
+            let between = &self.target[end..segment.start as usize];
+            end = segment.end as usize;
+            between.iter().filter(|&&byte| byte == b'/').count() > 1
+        })
+    }
+
     /// The decoded name of segment `at`; empty if there is no such segment (no segment is empty).
     pub(super) fn name(&self, at: usize) -> Word {
         self.span(at)

@@ -205,7 +205,8 @@ fn geowebcache(
             workspace,
             layer,
         },
-        b"rest" if path.name(from + 1).is("web") => Route::Ui {
+        // A server that keeps empty segments finds no `web` behind them.
+        b"rest" if path.name(from + 1).is("web") && path.is_unbroken(from) => Route::Ui {
             reason: "GeoWebCache's pages (/gwc/rest/web)",
         },
         name if name == b"rest" || name.starts_with(b"rest.") => Route::Admin {

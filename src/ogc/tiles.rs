@@ -6,6 +6,7 @@ use super::kvp::Kvp;
 use super::operation;
 use super::pairs::{guarded, of_pairs};
 use super::path::Path;
+use super::processes::Processes;
 use super::route;
 use super::word::Word;
 use super::{Clarity, RequestClass, RequestHead, Service, Span};
@@ -144,6 +145,7 @@ fn of_request(protocol: Protocol, name: &Word) -> Interpretation {
         operation: Some(operation.name),
         reason,
         clarity: Clarity::Plain,
+        processes: Processes::NONE,
     }
 }
 
@@ -163,6 +165,7 @@ fn by_path(
                 operation,
                 reason,
                 clarity: Clarity::Plain,
+                processes: Processes::NONE,
             },
             layer,
         )

@@ -32,9 +32,9 @@ pub(super) struct Word {
 }
 
 impl Word {
-    /// Longer than every known name (`DescribeEOCoverageSet` has 21 letters,
-    /// `j_spring_security_logout` 24).
-    pub(super) const CAPACITY: usize = 32;
+    /// Longer than every known name (`j_spring_security_logout` has 24 letters,
+    /// `vec:IntersectionFeatureCollection` 33).
+    pub(super) const CAPACITY: usize = 40;
 
     pub(super) const EMPTY: Self = Self {
         bytes: [0; Self::CAPACITY],
@@ -120,6 +120,11 @@ impl Word {
     /// The text, or its beginning if it is longer than any name.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
+    }
+
+    /// True if no text was cut off.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -10,6 +10,7 @@ use quick_xml::events::{BytesDecl, BytesStart, Event};
 use quick_xml::name::{Namespace, ResolveResult};
 
 use super::charset;
+use super::processes::{self, Processes};
 use super::version;
 use super::word::{Ambiguous, Encoding, Word};
 
@@ -34,13 +35,20 @@ pub(super) struct Root {
     pub(super) is_stored: bool,
     /// The end of the document was seen, or nothing that may follow decides anything.
     pub(super) is_whole: bool,
+    /// The processes that the document runs, if it is an Execute; undetermined for every other root
+    /// that a WPS may get.
+    pub(super) processes: Processes,
 }
 
 impl Root {
-    /// True for the only read that something after the root may change: WCS GetCoverage with
-    /// `store`.
+    /// True where something after the root may decide: a WCS GetCoverage with `store`, and the
+    /// processes of a WPS Execute.
     pub(super) fn is_decided_by_its_end(&self) -> bool {
-        self.name.is("getcoverage")
+        self.name.is("getcoverage") || self.runs_processes()
+    }
+
+    fn runs_processes(&self) -> bool {
+        self.name.is("execute")
     }
 }
 
@@ -61,6 +69,9 @@ pub(super) fn root(text: &[u8]) -> Option<Root> {
     root.is_stored = sets_store(text);
     root.is_whole =
         !root.is_decided_by_its_end() || letters.allow(text).is_some() && ends(&mut reader, depth);
+    if root.runs_processes() && root.is_whole {
+        root.processes = processes::of_document(text);
+    }
     Some(root)
 }
 
@@ -115,6 +126,9 @@ pub(super) fn soap_root(text: &[u8]) -> Option<Root> {
     let mut root: Root = root?;
     root.is_stored = sets_store(text);
     root.is_whole = is_whole;
+    if root.runs_processes() && root.is_whole {
+        root.processes = processes::of_document(text);
+    }
     Some(root)
 }
 
@@ -213,6 +227,7 @@ fn read_root(element: &BytesStart<'_>) -> Result<Root, Ambiguous> {
         has_lock_id: false,
         is_stored: false,
         is_whole: false,
+        processes: Processes::UNDETERMINED,
     };
     for attribute in element.attributes() {
         let attribute = attribute.map_err(|_| Ambiguous)?;

@@ -107,6 +107,7 @@ const UNDECIDED: Classified = Classified {
     is_for_geowebcache: false,
     reason: "not classified yet",
     clarity: crate::ogc::Clarity::Unreadable,
+    processes: crate::ogc::Processes::NONE,
 };
 
 impl Context {

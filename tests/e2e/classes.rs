@@ -135,3 +135,61 @@ async fn options_go_where_the_other_methods_of_their_path_go() {
         );
     }
 }
+
+/// A document that runs `process` on the features that `input` gives.
+fn execute(process: &str, input: &str) -> String {
+    format!(
+        r#"<wps:Execute service="WPS" version="1.0.0" xmlns:wps="http://www.opengis.net/wps/1.0.0" xmlns:ows="http://www.opengis.net/ows/1.1" xmlns:xlink="http://www.w3.org/1999/xlink"><ows:Identifier>{process}</ows:Identifier><wps:DataInputs>{input}</wps:DataInputs></wps:Execute>"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_may_change_the_catalog_reaches_no_replica_where_replicas_run_processes() {
+    let rig = Plan::replicas(1)
+        .with("[classes.process]\nserved_by = \"replicas\"")
+        .start()
+        .await;
+    let chained = format!(
+        r#"<wps:Input><wps:Reference xlink:href="http://geoserver/wps"><wps:Body>{}</wps:Body></wps:Reference></wps:Input>"#,
+        execute("gs:Import", "")
+    );
+    let wps = "/geoserver/wps";
+    for (body, is_for_main) in [
+        (execute("gs:Import", ""), true),
+        (execute("gs:Clip", &chained), true),
+        (execute("gs:Im<!-- -->port", ""), true),
+        (execute("gs:Clip", &"<!-- long -->".repeat(2_000)), false),
+        (execute("gs:Clip", &"x".repeat(3 << 20)), true),
+    ] {
+        assert_eq!(
+            reached(&rig, &post(wps, XML, &body)).await,
+            (is_for_main, !is_for_main),
+            "{}",
+            &body[..300.min(body.len())]
+        );
+    }
+    for (target, is_for_main) in [
+        ("/geoserver/wps?request=Execute&identifier=gs:Import", true),
+        ("/geoserver/wps?request=Execute&identifier=gs:Buffer", false),
+        (
+            "/geoserver/ogc/processes/v1/processes/gs:Import/execution",
+            true,
+        ),
+        (
+            "/geoserver/ogc/processes/v1/processes/gs:Buffer/execution",
+            false,
+        ),
+    ] {
+        assert_eq!(
+            reached(&rig, get(target).as_bytes()).await,
+            (is_for_main, !is_for_main),
+            "{target}"
+        );
+    }
+    let write = post(
+        "/geoserver/ogc/./processes/v1/jobs;x",
+        "application/json",
+        "{}",
+    );
+    assert_eq!(reached(&rig, &write).await, (true, false));
+}

@@ -88,7 +88,7 @@ const PROLOGS: [&str; 15] = [
     "\u{feff}",
 ];
 
-const INSIDES: [&str; 9] = [
+const INSIDES: [&str; 20] = [
     "",
     "<Output store=\"tru&#101;\"/>",
     "<Output store=\" true\"/>",
@@ -98,6 +98,17 @@ const INSIDES: [&str; 9] = [
     "<Output store=\"true\"/>",
     "<Output store = 'true' />",
     "<a><b/></a><!-- c -->",
+    "<Identifier>gs:Buffer</Identifier>",
+    "<Identifier>gs:Import</Identifier>",
+    "<x:Identifier xmlns:x=\"urn:x\"> gs:Import\n</x:Identifier>",
+    "<Identifier>gs:Im<!-- -->port</Identifier>",
+    "<Identifier>gs:&#73;mport</Identifier>",
+    "<Identifier><![CDATA[gs:Import]]></Identifier>",
+    "<Identifier>gs:Im<?x y?>port</Identifier>",
+    "<Identifier>gs:Buffer</Identifier><Input><Reference href=\"http://geoserver/wps\"><Body><Execute><Identifier>gs:Import</Identifier></Execute></Body></Reference></Input>",
+    "<Identifier>gs:Buffer</Identifier><Input><Reference href=\"http://geoserver/wps?identifier=gs:Import\"/></Input>",
+    "<Identifier>gs:Buffer</Identifier><Input><Reference href=\"http://geoserver/w&#112;s?identifier=gs:%49mport\"/></Input>",
+    "<Identifier>gs:Buffer</Identifier><Input><Identifier>gs:Import</Identifier></Input>",
 ];
 
 const DISPOSITIONS: [&str; 15] = [

@@ -9,7 +9,7 @@ use crate::oracle::Request;
 use crate::spelling::{Spelling, spelling};
 
 /// Addresses of every part of GeoServer, below its context.
-const ADDRESSES: [&str; 70] = [
+const ADDRESSES: [&str; 73] = [
     "",
     "ows",
     "wms",
@@ -72,6 +72,9 @@ const ADDRESSES: [&str; 70] = [
     "ogc/processes/v1",
     "ogc/processes/v1/processes/a",
     "ogc/processes/v1/processes/a/execution",
+    "ogc/processes/v1/processes/gs:Import/execution",
+    "ogc/processes/wfs",
+    "geor/ogc/processes/v1/jobs/1",
     "gsr/services/a/MapServer/export",
     "gsr/services/a/FeatureServer/0/addFeatures",
     "gsr/relationships/a/1",
@@ -125,7 +128,7 @@ const DETOURS: [&[&str]; 10] = [
 
 const SEPARATORS: [&str; 5] = ["//", "%2F", "\\", "%5c", "/;/"];
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 19] = [
     "service",
     "request",
     "version",
@@ -143,6 +146,8 @@ const KEYS: [&str; 17] = [
     "width",
     "height",
     "format",
+    "identifier",
+    "dataInputs",
 ];
 
 const SERVICES: [&str; 11] = [
@@ -172,7 +177,7 @@ const OPERATIONS: [&str; 20] = [
     "",
 ];
 
-const VALUES: [&str; 10] = [
+const VALUES: [&str; 14] = [
     "256",
     "image/png",
     "true",
@@ -183,6 +188,10 @@ const VALUES: [&str; 10] = [
     "1.1.0",
     "false",
     "GeoServer_1",
+    "gs:Import",
+    "gs:Buffer",
+    "a=@xlink:href=http://geoserver/wps?identifier=gs:%49mport",
+    "a=@xlink:href=http://geoserver/wps?request=Execute",
 ];
 
 const METHODS: [&str; 10] = [
@@ -265,6 +274,7 @@ fn query() -> impl Strategy<Value = Option<Vec<u8>>> {
 /// `key=value&key=value`, most of them a service and an operation.
 pub(crate) fn pairs() -> impl Strategy<Value = Vec<u8>> {
     let pair = prop_oneof![
+        2 => (Just("identifier"), select(&["gs:Import", "gs:Buffer"][..])),
         3 => (Just("service"), select(&SERVICES[..])),
         4 => (Just("request"), select(&OPERATIONS[..])),
         2 => (select(&KEYS[..]), select(&VALUES[..])),

@@ -7,7 +7,7 @@ use proptest::sample::select;
 use crate::oracle::{Request, SERVICES};
 
 /// Addresses outside the dispatcher, with the matching methods.
-const OTHERS: [(&str, &str); 49] = [
+const OTHERS: [(&str, &str); 50] = [
     ("GET", "/"),
     ("GET", "/web/wicket/page?3"),
     ("POST", "/j_spring_security_check"),
@@ -74,6 +74,7 @@ const OTHERS: [(&str, &str); 49] = [
     ("POST", "/ogc/stac/v1/collections/a/search"),
     ("GET", "/ogc/processes/v1/processes/JTS:buffer"),
     ("GET", "/ogc/processes/v1/processes/JTS:buffer/execution"),
+    ("GET", "/ogc/processes/v1/processes/gs:Import/execution"),
     ("GET", "/ogc/coverages/v1/collections/a/coverage"),
     ("GET", "/gsr/services/geor/MapServer/export"),
     ("GET", "/gsr/relationships/geor/delete/1"),
@@ -98,7 +99,7 @@ const DECORATIONS: [&str; 10] = [
 ];
 
 /// Parameters that influence one operation and no others.
-const MODIFIERS: [&str; 9] = [
+const MODIFIERS: [&str; 11] = [
     "tiled=true&width=256&height=256&layers=a&format=image/png8",
     "TILED=true&WIDTH=512&HEIGHT=512&LAYERS=geor%3Aa&FORMAT=image%2Fpng",
     "tiled=true&width=256&height=257&layers=a&format=image/png",
@@ -108,6 +109,8 @@ const MODIFIERS: [&str; 9] = [
     "lockId=GeoServer_1",
     "store=true",
     "store=false",
+    "identifier=gs:Import",
+    "Identifier=gs%3ABuffer&dataInputs=a=b",
 ];
 
 /// One request.

@@ -10,8 +10,8 @@
 use std::hint::black_box;
 
 use geofront::ogc::{
-    BodyNeed, BodyReader, Classified, RequestHead, Retryable, Span, body_need, classify,
-    error_shape, normalise_path, retry,
+    BodyNeed, BodyReader, Classified, RequestClass, RequestHead, Retryable, Span, body_need,
+    classify, error_shape, normalise_path, retry,
 };
 
 use crate::oracle::{self, Request};
@@ -173,4 +173,15 @@ pub(crate) fn check(request: &Request) {
         );
         assert_ne!(retry(found.class, &request.method), Retryable::Yes);
     }
+    // Replicas serve reads, and processes where they are configured to.
+    let may_leave_the_main =
+        found.class.is_read() || found.class == RequestClass::Process && !found.stays_on_main();
+    let change = oracle::meanings(request)
+        .into_iter()
+        .find(oracle::Meaning::changes_something);
+    assert!(
+        change.is_none() || !may_leave_the_main,
+        "{}\nmay go to a replica as {found:?}, and some server takes it for {change:?}",
+        input_of(request).escape_ascii()
+    );
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cluster::{Upstream, UpstreamId};
 use crate::config::UpstreamGroup;
+use crate::ogc::RequestClass;
 
 /// The upstreams that one request has tried. Their number is bounded because attempts are.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +13,8 @@ pub struct Tried {
     len: usize,
     /// The upstreams of the rule that the request follows: it may use no others.
     group: Option<Arc<UpstreamGroup>>,
+    /// The request may use the main alone, whichever upstreams serve its class.
+    is_for_main: bool,
 }
 
 impl Tried {
@@ -26,6 +29,31 @@ impl Tried {
         }
     }
 
+    /// Nothing tried yet, by a request that may use the main alone.
+    pub fn of_main() -> Self {
+        Self {
+            is_for_main: true,
+            ..Self::default()
+        }
+    }
+
+    /// True if the request may use the main alone, whichever upstreams serve its class.
+    #[inline]
+    pub fn is_for_main(&self) -> bool {
+        self.is_for_main
+    }
+
+    /// The class whose upstreams serve the request.
+    #[inline]
+    pub(in crate::cluster) fn class_served(&self, class: RequestClass) -> RequestClass {
+        if self.is_for_main {
+            // The main alone serves this class, whatever the configuration.
+            RequestClass::Transaction
+        } else {
+            class
+        }
+    }
+
     /// The same without the limit to a group, if the group allows it. For a request that found no
     /// upstream of its group.
     pub fn beyond_group(&self) -> Option<Self> {
@@ -34,6 +62,7 @@ impl Tried {
             ids: self.ids,
             len: self.len,
             group: None,
+            is_for_main: self.is_for_main,
         })
     }
 

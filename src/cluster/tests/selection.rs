@@ -463,3 +463,30 @@ fn a_request_waits_for_a_slot_of_its_group_rather_than_taking_one_of_the_others(
     drop(held);
     assert_eq!(of_group(&world, Map, &group(&["b"], false)).unwrap(), "b");
 }
+
+#[test]
+fn a_process_for_the_main_goes_to_no_replica_whichever_serve_processes() {
+    let mut config = config(2);
+    config.classes[Process].served_by = ServedBy::Replicas;
+    let mut world = World::configured_up(config);
+    let for_main = Tried::of_main();
+    let snapshot = world.snapshot();
+    let selection = snapshot.select(Process, &for_main, world.now).unwrap();
+    assert_eq!(selection.upstream.name.as_str(), "main");
+    assert_ne!(
+        snapshot
+            .select(Process, &Tried::default(), world.now)
+            .unwrap()
+            .upstream
+            .name
+            .as_str(),
+        "main"
+    );
+    world.bring("main", HealthState::Down, &refused());
+    let snapshot = world.snapshot();
+    assert!(!snapshot.has_place(Process, &for_main));
+    assert_eq!(
+        snapshot.select(Process, &for_main, world.now).unwrap_err(),
+        NoUpstream::NoneEligible
+    );
+}

@@ -359,6 +359,22 @@ fn a_rule_that_can_never_match_is_a_mistake() {
 }
 
 #[test]
+fn a_process_that_may_change_the_catalog_follows_no_rule_away_from_the_main() {
+    let rules = "[[routes]]\nname = 'wps'\nservice = 'WPS'\nupstreams = 'a'\n";
+    let execute = |process: &str, rules: &str| {
+        let target = format!("/geoserver/wps?request=Execute&identifier={process}");
+        rule(rules, get(&target))
+    };
+    assert_eq!(execute("gs:Buffer", rules).as_deref(), Some("wps"));
+    assert_eq!(execute("gs:Import", rules), None);
+    assert_eq!(execute("", rules), None);
+    let as_read =
+        "[[routes]]\nname = 'read'\nservice = 'WPS'\noperation = 'Execute'\nclass = 'feature'\n";
+    assert_eq!(execute("gs:Buffer", as_read).as_deref(), Some("read"));
+    assert_eq!(execute("gs:Import", as_read), None);
+}
+
+#[test]
 fn rules_of_included_files_follow_those_of_the_first() {
     let environment = MapEnvironment::new()
         .file(

@@ -8,7 +8,7 @@ use pingora::http::RequestHeader;
 use super::scope;
 use crate::cluster::Hint;
 use crate::config::{Catalog, Config};
-use crate::ogc::{Classified, RequestClass, normalise_path};
+use crate::ogc::{CatalogEffect, Classified, RequestClass, normalise_path};
 
 /// The hint in a request that the main answered with `status`, if there is one.
 pub fn of(
@@ -38,6 +38,13 @@ pub fn of(
         RequestClass::Transaction if status < 300 && is_ogc_api_styles(request, config) => {
             Some(Hint::Certain)
         }
+        // `gs:Import` adds a store and a layer. An asynchronous one has only begun: the main's
+        // number is seen to move later.
+        RequestClass::Process if status < 300 => match classified.processes.catalog {
+            CatalogEffect::Change => Some(Hint::Write),
+            CatalogEffect::Undetermined => Some(Hint::Ui),
+            CatalogEffect::None => None,
+        },
         // Written in a way that we do not read: it may have been administration.
         RequestClass::Unknown if !is_safe && status < 300 => Some(Hint::Ui),
         _ => None,
@@ -188,6 +195,21 @@ mod tests {
             status,
             &config(catalog),
         )
+    }
+
+    #[test]
+    fn a_process_that_changes_the_catalog_is_a_hint_and_others_are_not() {
+        let execute = |process: &str, status| {
+            let target = format!("/geoserver/wps?request=Execute&identifier={process}");
+            hint("GET", &target, status, "")
+        };
+        assert_eq!(execute("gs:Import", 200), Some(Hint::Write));
+        assert_eq!(execute("gs:Import", 400), None);
+        assert_eq!(execute("gs:Buffer", 200), None);
+        // What runs is not certain: a look at the main's number costs little.
+        assert_eq!(execute("", 200), Some(Hint::Ui));
+        let imports = "/geoserver/ogc/processes/v1/processes/gs:Import/execution";
+        assert_eq!(hint("POST", imports, 201, ""), Some(Hint::Write));
     }
 
     #[test]

@@ -89,6 +89,7 @@ impl FrontDoor {
         self.read_body_prefix(session, ctx).await?;
         classify(session, ctx);
         self.follow_routes(session, ctx)?;
+        keep_on_main(ctx);
         settle_class(session, ctx);
         ctx.reads_from_main = self.has_just_written(session, ctx);
         let length = content_length(session.req_header());
@@ -176,6 +177,14 @@ fn classify(session: &Session, ctx: &mut Context) {
         &ctx.snapshot.config.geoserver.context,
         evidence.as_deref(),
     );
+}
+
+/// A process that changes the catalog, or may do so, runs on the main, whichever upstreams serve
+/// processes.
+fn keep_on_main(ctx: &mut Context) {
+    if ctx.classified.stays_on_main() && ctx.class() == RequestClass::Process {
+        ctx.tried = Tried::of_main();
+    }
 }
 
 /// Everything that follows from the class.

@@ -271,11 +271,48 @@ fn meaning(
         RequestClass::Coverage if is_stored => RequestClass::Transaction,
         class => class,
     };
+    let operation = known.map(|(_, operation)| operation);
+    let imports = class == RequestClass::Process
+        && operation.as_deref() == Some("execute")
+        && runs_import(parameters, payload);
     Meaning {
         class,
         service: Some(service),
-        operation: known.map(|(_, operation)| operation),
+        operation,
+        imports,
     }
+}
+
+/// Returns whether an Execute runs `gs:Import`: by its parameters, by those of the address of an
+/// input, or by a process of its document.
+fn runs_import(parameters: &Parameters, payload: Option<&Payload>) -> bool {
+    let is_import = |name: &str| trimmed(name) == "gs:Import";
+    let is_named = |parameters: &Parameters| {
+        parameters
+            .iter()
+            .any(|(name, value)| key(name) == "IDENTIFIER" && is_import(value))
+    };
+    let runs_by_address = |address: &str| {
+        let query = address
+            .split_once("http://geoserver/wps")
+            .map(|(_, query)| query);
+        query.is_some_and(|query| {
+            container::parameters(query.trim_start_matches('?').as_bytes())
+                .iter()
+                .any(is_named)
+        })
+    };
+    let refers =
+        |(name, value): &(String, String)| key(name) == "DATAINPUTS" && runs_by_address(value);
+    is_named(parameters)
+        || parameters.iter().any(refers)
+        || payload.is_some_and(|payload| {
+            payload.processes.iter().any(|name| is_import(name))
+                || payload
+                    .references
+                    .iter()
+                    .any(|address| runs_by_address(address))
+        })
 }
 
 /// GeoWebCache knows no writes at its tile services.
@@ -330,6 +367,7 @@ fn tile_service(segments: &[String], parameters: &Parameters) -> Vec<Meaning> {
                 class,
                 service: Some(service),
                 operation: Some(operation),
+                imports: false,
             }
         }
     };
@@ -341,6 +379,7 @@ fn tile_address(service: &'static str, following: &[String]) -> Meaning {
         class,
         service: Some(service),
         operation: Some(operation.to_owned()),
+        imports: false,
     };
     match (service, following.len()) {
         ("TMS", 0..=2) => Meaning::of_service(RequestClass::Capabilities, service),
@@ -386,7 +425,14 @@ fn ogc_api(segments: &[String], method: &str) -> Meaning {
         ["coverages", below @ ..] if below.contains(&"coverage") => RequestClass::Coverage,
         _ => RequestClass::Feature,
     };
-    Meaning::of_service(class, "OGC-API")
+    let imports = matches!(
+        names.as_slice(),
+        ["processes", "v1", "processes", "gs:Import", "execution"]
+    );
+    Meaning {
+        imports: imports && class == RequestClass::Process,
+        ..Meaning::of_service(class, "OGC-API")
+    }
 }
 
 /// The mappings of the extension's controllers.

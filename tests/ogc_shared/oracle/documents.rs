@@ -13,6 +13,8 @@ pub(super) struct Element {
     depth: usize,
     /// The namespace that its prefix stands for.
     namespace: String,
+    /// The letters behind its tag, up to the next tag of an element.
+    text: String,
 }
 
 impl Element {
@@ -30,6 +32,10 @@ pub(super) struct Payload {
     pub(super) root: Element,
     /// `store="true"` somewhere below it.
     pub(super) is_stored: bool,
+    /// The processes that it runs: its own, and those of its inputs.
+    pub(super) processes: Vec<String>,
+    /// The addresses of its inputs.
+    pub(super) references: Vec<String>,
 }
 
 /// A document's root, in each way that its letters may be read.
@@ -79,9 +85,30 @@ fn payload(elements: &[Element], root: &Element) -> Option<Payload> {
     let is_stored = elements
         .iter()
         .any(|element| element.attribute("store").is_some_and(is_true));
+    let is_execute = root.name.eq_ignore_ascii_case("Execute");
+    let named = |(at, element): (usize, &Element)| {
+        let parent = elements[..at]
+            .iter()
+            .rev()
+            .find(|before| before.depth < element.depth)?;
+        (element.name == "Identifier" && parent.name == "Execute").then(|| element.text.clone())
+    };
+    let processes = elements
+        .iter()
+        .enumerate()
+        .filter(|_| is_execute)
+        .filter_map(named)
+        .collect();
+    let addresses = elements
+        .iter()
+        .filter(|element| is_execute && element.name == "Reference");
     Some(Payload {
         root: root.clone(),
         is_stored,
+        processes,
+        references: addresses
+            .filter_map(|element| element.attribute("href").map(str::to_owned))
+            .collect(),
     })
 }
 
@@ -176,6 +203,7 @@ fn elements(text: &str) -> Vec<Element> {
             elements.push(Element {
                 depth,
                 namespace,
+                text: text_of(&rest[end..]),
                 ..element(tag)
             });
             depth += usize::from(!is_empty);
@@ -183,6 +211,23 @@ fn elements(text: &str) -> Vec<Element> {
         }
     }
     elements
+}
+
+/// The letters up to the next tag of an element, without comments and instructions.
+fn text_of(mut rest: &str) -> String {
+    let mut text = String::new();
+    loop {
+        let at = rest.find('<').unwrap_or(rest.len());
+        text.push_str(&resolved(&rest[..at]));
+        rest = &rest[at..];
+        let Some(end) = skipped(rest).filter(|_| !rest.is_empty()) else {
+            return text;
+        };
+        if let Some(inside) = rest[..end].strip_prefix("<![CDATA[") {
+            text.push_str(inside.strip_suffix("]]>").unwrap_or(inside));
+        }
+        rest = &rest[end..];
+    }
 }
 
 /// Where the comment, instruction, section or document type that begins here ends.
@@ -248,6 +293,7 @@ fn element(tag: &str) -> Element {
         attributes,
         depth: 0,
         namespace: String::new(),
+        text: String::new(),
     }
 }
 

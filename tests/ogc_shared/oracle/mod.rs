@@ -48,6 +48,8 @@ pub(crate) struct Meaning {
     pub(crate) service: Option<&'static str>,
     /// In lower case, if the service has it.
     pub(crate) operation: Option<String>,
+    /// A process runs that changes the catalog.
+    pub(crate) imports: bool,
 }
 
 impl Meaning {
@@ -56,6 +58,7 @@ impl Meaning {
             class,
             service: None,
             operation: None,
+            imports: false,
         }
     }
 
@@ -64,6 +67,7 @@ impl Meaning {
             class,
             service: Some(service),
             operation: None,
+            imports: false,
         }
     }
 
@@ -72,6 +76,18 @@ impl Meaning {
         match self.class {
             RequestClass::Transaction | RequestClass::Admin => true,
             RequestClass::Process => self.service != Some("WPS") || self.operation.is_some(),
+            _ => false,
+        }
+    }
+}
+
+impl Meaning {
+    /// Whether a replica must not do it, whichever upstreams run processes: it changes what only
+    /// the main may change.
+    pub(crate) fn changes_something(&self) -> bool {
+        match self.class {
+            RequestClass::Transaction | RequestClass::Admin => true,
+            RequestClass::Process => self.imports,
             _ => false,
         }
     }

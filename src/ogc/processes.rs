@@ -1,0 +1,348 @@
+//! The processes that a request runs, as far as its words show them.
+//!
+//! Replicas may serve processes (`classes.process.served_by`), but never one that changes the
+//! catalog: the main and the replica would undo each other's changes. GeoServer's own is
+//! `gs:Import` (`ImportProcess`); `gs:StoreCoverage` and all others leave the catalog alone.
+//! Processes of extensions and scripts are recognised by their name. The promise is one-sided, as
+//! for reads: a request that may run a process which is not seen here is undetermined, and the main
+//! runs it.
+
+use std::fmt;
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+use super::word::{Encoding, Word, decode};
+
+/// Parts of the names of processes that change the catalog, in lower case.
+const CHANGES: [&[u8]; 2] = [b"import", b"publish"];
+
+/// The address of GeoServer's own WPS in the reference of an input, which runs a process within a
+/// process (`AbstractInputProvider`).
+const OWN_WPS: &[u8] = b"geoserver/wps";
+
+/// Maximum number of tags and texts of a document that are read.
+const MAX_EVENTS: usize = 1_000_000;
+
+/// What a request's processes do to the catalog, the harmless first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CatalogEffect {
+    /// The request runs no process, or only processes that leave the catalog alone.
+    None,
+    /// A process of the request was not seen.
+    Undetermined,
+    /// A process of the request changes the catalog.
+    Change,
+}
+
+/// The name of a process as in `gs:PagedUnique`, in lower case.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ProcessName {
+    bytes: [u8; Word::CAPACITY],
+    len: u8,
+}
+
+impl ProcessName {
+    /// The longest name, in bytes.
+    pub const MAX: usize = Word::CAPACITY;
+
+    fn of(word: &Word) -> Option<Self> {
+        let text = word.as_bytes();
+        if text.is_empty() || !word.is_whole() || !text.is_ascii() {
+            return None;
+        }
+        let mut bytes = [0; Word::CAPACITY];
+        bytes[..text.len()].copy_from_slice(text);
+        bytes.make_ascii_lowercase();
+        Some(Self {
+            bytes,
+            len: text.len() as u8,
+        })
+    }
+
+    /// The name called `name` in configuration; `None` if no process can have it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let word = Word::of_value(name.as_bytes(), Encoding::Plain).ok()?;
+        Self::of(&word).filter(|found| found.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// The name in lower case.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for ProcessName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// The processes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Processes {
+    pub catalog: CatalogEffect,
+    named: Named,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    None,
+    One(ProcessName),
+    Several,
+}
+
+impl Processes {
+    /// None at all.
+    pub const NONE: Self = Self {
+        catalog: CatalogEffect::None,
+        named: Named::None,
+    };
+
+    /// Some that were not seen.
+    pub(super) const UNDETERMINED: Self = Self {
+        catalog: CatalogEffect::Undetermined,
+        named: Named::Several,
+    };
+
+    /// The one process that the request runs.
+    pub(super) fn called(word: &Word) -> Self {
+        let text = word.as_bytes();
+        let changes = CHANGES.iter().any(|part| {
+            text.windows(part.len())
+                .any(|window| window.eq_ignore_ascii_case(part))
+        });
+        match ProcessName::of(word) {
+            _ if changes => Self {
+                catalog: CatalogEffect::Change,
+                named: Named::Several,
+            },
+            Some(name) => Self {
+                catalog: CatalogEffect::None,
+                named: Named::One(name),
+            },
+            None => Self::UNDETERMINED,
+        }
+    }
+
+    /// The same for a request that is certain to run a process: if it names none, the process was
+    /// not seen.
+    pub(super) fn of_execution(self) -> Self {
+        if self.named == Named::None {
+            Self::UNDETERMINED
+        } else {
+            self
+        }
+    }
+
+    /// These, and `others` of the same request.
+    pub(super) fn beside(self, others: Self) -> Self {
+        let named = match (self.named, others.named) {
+            (Named::None, named) | (named, Named::None) => named,
+            (Named::One(one), Named::One(other)) if one == other => Named::One(one),
+            _ => Named::Several,
+        };
+        Self {
+            catalog: self.catalog.max(others.catalog),
+            named,
+        }
+    }
+
+    /// The name of the process, if it is certain that the request runs this one and no other.
+    pub fn only(&self) -> Option<ProcessName> {
+        match self.named {
+            Named::One(name) if self.catalog == CatalogEffect::None => Some(name),
+            Named::None | Named::One(_) | Named::Several => None,
+        }
+    }
+}
+
+/// True if the value of a parameter may refer to GeoServer's own WPS.
+pub(super) fn refers_to_own_wps(value: &[u8], encoding: Encoding) -> bool {
+    let mut seen = 0;
+    for byte in decode(value, encoding) {
+        let Ok(byte) = byte else { return true };
+        let byte = byte.to_ascii_lowercase();
+        // No letter but the first equals the first, so a failed match can begin only here.
+        seen = match (byte == OWN_WPS[seen], byte == OWN_WPS[0]) {
+            (true, _) => seen + 1,
+            (false, true) => 1,
+            (false, false) => 0,
+        };
+        if seen == OWN_WPS.len() {
+            return true;
+        }
+    }
+    false
+}
+
+/// The processes of an Execute `document` that was read to its end: its own, and those that its
+/// inputs refer to.
+pub(super) fn of_document(document: &[u8]) -> Processes {
+    match walk(document) {
+        Some(processes) => processes.of_execution(),
+        None => Processes::UNDETERMINED,
+    }
+}
+
+/// `None` if the document has something that other parsers may read as another process.
+fn walk(document: &[u8]) -> Option<Processes> {
+    let mut reader = Reader::from_reader(document);
+    let mut found = Processes::NONE;
+    let mut depth = 0_usize;
+    // The depths of the Execute elements that are open.
+    let mut executions: Vec<usize> = Vec::new();
+    for _ in 0..MAX_EVENTS {
+        match reader.read_event().ok()? {
+            Event::Start(element) => {
+                check(&element)?;
+                match element.local_name().as_ref() {
+                    b"Execute" => executions.push(depth),
+                    b"Identifier" => {
+                        let name = identifier(&mut reader)?;
+                        let is_of_process = executions.last().is_some_and(|at| at + 1 == depth);
+                        if is_of_process {
+                            found = found.beside(Processes::called(&name));
+                        }
+                        continue;
+                    }
+                    _ => {}
+                }
+                depth += 1;
+            }
+            Event::Empty(element) => check(&element)?,
+            Event::End(_) => {
+                depth = depth.checked_sub(1)?;
+                if executions.last() == Some(&depth) {
+                    executions.pop();
+                }
+            }
+            Event::DocType(_) => return None,
+            Event::Eof => return (depth == 0).then_some(found),
+            Event::Text(_)
+            | Event::CData(_)
+            | Event::Comment(_)
+            | Event::Decl(_)
+            | Event::PI(_)
+            | Event::GeneralRef(_) => {}
+        }
+    }
+    None
+}
+
+/// The text of an Identifier whose start was read, if it is one text and nothing else.
+fn identifier(reader: &mut Reader<&[u8]>) -> Option<Word> {
+    let Event::Text(text) = reader.read_event().ok()? else {
+        return None;
+    };
+    let name = Word::of_value(&text, Encoding::Plain).ok()?;
+    matches!(reader.read_event().ok()?, Event::End(_)).then_some(name)
+}
+
+/// Refuses an element that brings an Execute from elsewhere: a body by reference, or the
+/// parameters of GeoServer's own WPS in the address of a reference.
+fn check(element: &BytesStart<'_>) -> Option<()> {
+    match element.local_name().as_ref() {
+        b"BodyReference" => return None,
+        b"Reference" => {}
+        _ => return Some(()),
+    }
+    for attribute in element.attributes() {
+        let attribute = attribute.ok()?;
+        let value = attribute.value.as_ref();
+        let is_plain = !value.windows(2).any(|pair| pair == b"&#");
+        let is_own = refers_to_own_wps(value, Encoding::Plain);
+        let is_own_without_parameters = value
+            .get(value.len().saturating_sub(OWN_WPS.len())..)
+            .is_some_and(|end| end.eq_ignore_ascii_case(OWN_WPS));
+        if !is_plain || is_own && !is_own_without_parameters {
+            return None;
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(document: &str) -> (CatalogEffect, Option<String>) {
+        let found = of_document(document.as_bytes());
+        (
+            found.catalog,
+            found.only().map(|name| name.as_str().to_owned()),
+        )
+    }
+
+    fn execute(inside: &str) -> String {
+        format!(
+            "<wps:Execute xmlns:wps='w' xmlns:ows='o' xmlns:xlink='x' service='WPS'>{inside}</wps:Execute>"
+        )
+    }
+
+    const BUFFER: &str = "<ows:Identifier>JTS:buffer</ows:Identifier>";
+    const IMPORT: &str = "<ows:Identifier>gs:Import</ows:Identifier>";
+
+    #[test]
+    fn a_process_is_known_by_the_identifier_of_its_execute_and_not_by_those_of_inputs() {
+        let input = "<wps:Input><ows:Identifier>import</ows:Identifier></wps:Input>";
+        assert_eq!(
+            of(&execute(&format!("{BUFFER}{input}"))),
+            (CatalogEffect::None, Some("jts:buffer".to_owned()))
+        );
+        assert_eq!(of(&execute(IMPORT)).0, CatalogEffect::Change);
+    }
+
+    #[test]
+    fn a_process_within_a_process_counts_too() {
+        let chained = |inner: &str, href: &str| {
+            let body = format!("<wps:Body>{}</wps:Body>", execute(inner));
+            execute(&format!(
+                "{BUFFER}<wps:Input><wps:Reference xlink:href='{href}'>{body}</wps:Reference></wps:Input>"
+            ))
+        };
+        let own = "http://geoserver/wps";
+        assert_eq!(of(&chained(IMPORT, own)).0, CatalogEffect::Change);
+        assert_eq!(
+            of(&chained("<ows:Identifier>gs:Clip</ows:Identifier>", own)),
+            (CatalogEffect::None, None)
+        );
+        assert_eq!(
+            of(&chained(BUFFER, own)),
+            (CatalogEffect::None, Some("jts:buffer".to_owned()))
+        );
+        for odd in [
+            "http://geoserver/wps?Identifier=gs:%49mport",
+            "http://geoserver/&#119;ps",
+        ] {
+            assert_eq!(of(&chained(BUFFER, odd)).0, CatalogEffect::Undetermined);
+        }
+    }
+
+    #[test]
+    fn an_identifier_that_is_not_one_plain_text_determines_nothing() {
+        for odd in [
+            "<ows:Identifier>gs:I&#109;port</ows:Identifier>",
+            "<ows:Identifier>gs:Im<!-- -->port</ows:Identifier>",
+            "<ows:Identifier>gs:Im<![CDATA[port]]></ows:Identifier>",
+            "<ows:Identifier><![CDATA[gs:Clip]]></ows:Identifier>",
+            "<ows:Identifier>gs:Im<?x ?>port</ows:Identifier>",
+            "<ows:Identifier/>",
+            "",
+            "<wps:BodyReference xlink:href='http://a'/><ows:Identifier>a</ows:Identifier>",
+        ] {
+            assert_eq!(of(&execute(odd)).0, CatalogEffect::Undetermined, "{odd}");
+        }
+        assert_eq!(of("<wps:Execute><a>").0, CatalogEffect::Undetermined);
+    }
+
+    #[test]
+    fn a_reference_to_the_own_wps_is_found_however_it_is_escaped() {
+        let refers = |value: &str| refers_to_own_wps(value.as_bytes(), Encoding::Form);
+        assert!(refers(
+            "a=@xlink:href=http%3A%2F%2Fgeoserver%2Fwps%3Fidentifier=a"
+        ));
+        assert!(refers("geogeoserver/wps") && refers("GEOSERVER/%77ps") && refers("%zz"));
+        assert!(!refers("geoserver/wfs") && !refers("geoserverwps") && !refers(""));
+    }
+}
