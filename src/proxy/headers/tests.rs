@@ -472,3 +472,51 @@ async fn an_http10_client_keeps_its_connection_when_the_length_is_known() {
     assert!(wire.contains("Connection: keep-alive\r\n"), "{wire}");
     assert!(wire.ends_with("\r\n\r\nhello"), "{wire}");
 }
+
+/// The session cookies and the address that remain of a replica's answer.
+fn after_drop(cookies: &[&'static str], location: &'static str) -> (Vec<String>, String) {
+    let mut response = ResponseHeader::build(302, None).unwrap();
+    for cookie in cookies {
+        response.append_header("Set-Cookie", *cookie).unwrap();
+    }
+    response.insert_header("Location", location).unwrap();
+    drop_session(&mut response).unwrap();
+    let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+    (
+        response
+            .headers
+            .get_all("Set-Cookie")
+            .iter()
+            .map(text)
+            .collect(),
+        text(&response.headers["Location"]),
+    )
+}
+
+#[test]
+fn a_replicas_session_is_dropped_and_other_cookies_pass() {
+    let cookies = [
+        "JSESSIONID=0A1B; Path=/geoserver; HttpOnly",
+        "lang=fr",
+        " jsessionid = x",
+        "JSESSIONIDS=1",
+    ];
+    assert_eq!(
+        after_drop(&cookies, "/geoserver/wms").0,
+        ["lang=fr", "JSESSIONIDS=1"]
+    );
+}
+
+#[test]
+fn a_replicas_session_is_dropped_from_the_address_of_a_redirect() {
+    for (location, expected) in [
+        ("/geoserver/a;jsessionid=0A1B?b=c#d", "/geoserver/a?b=c#d"),
+        ("http://h/geoserver;JSESSIONID=0A/a", "http://h/geoserver/a"),
+        ("/a;jsessionid=1;v=2", "/a;v=2"),
+        ("/a;jsessionid", "/a;jsessionid"),
+        ("/a?jsessionid=1", "/a?jsessionid=1"),
+        ("/a;jsessionid=1", "/a"),
+    ] {
+        assert_eq!(after_drop(&[], location).1, expected, "{location}");
+    }
+}

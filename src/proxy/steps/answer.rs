@@ -196,6 +196,13 @@ pub(in crate::proxy) fn prepare_head(
     ctx: &mut Context,
 ) -> Result<()> {
     headers::prepare_downstream(response, &ctx.client_view(session))?;
+    let is_from_replica = ctx
+        .attempt
+        .as_ref()
+        .is_some_and(|attempt| !attempt.upstream.is_main());
+    if is_from_replica {
+        headers::drop_session(response)?;
+    }
     let is_final = !response.status.is_informational();
     if let Some(prefix) = ctx.body_prefix.as_mut().filter(|_| is_final) {
         prefix.let_go();
