@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use geofront::config::{AccessLogDestination, LogFormat, PeerTrust, Trust};
-use geofront::ogc::{RequestClass, Retryable, Writes, retry};
+use geofront::ogc::{Clarity, RequestClass, Retryable, Writes, retry};
 use geofront::proxy::access_log::{AccessLog, End, Record};
 use geofront::proxy::client::request_id::RequestId;
 use geofront::proxy::headers::{ClientView, prepare_upstream};
@@ -159,7 +159,7 @@ fn the_table_of_classes_states_the_upstreams_and_retries_of_each() {
     for row in rows {
         let class = RequestClass::from_name(bare(row[0])).unwrap();
         assert_eq!(row[2] == "replicas", class.is_read(), "{class}: {row:?}");
-        let again = match retry(class, "GET") {
+        let again = match retry(class, "GET", Clarity::Plain) {
             Retryable::Yes => "until the first byte",
             Retryable::ConnectOnly => "only if no connection could be opened",
             Retryable::Never => "never",

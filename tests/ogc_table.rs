@@ -91,8 +91,66 @@ fn options_are_no_writes_and_administrative_ones_are_retried_before_they_are_sen
         );
         assert!(is_known, "line {}: {found:?}", case.line);
         if found.class.as_str() == "admin" {
-            assert_eq!(retry(found.class, "OPTIONS"), Retryable::ConnectOnly);
+            assert_eq!(
+                retry(found.class, "OPTIONS", found.clarity),
+                Retryable::ConnectOnly
+            );
         }
+    }
+}
+
+/// Returns whether the request of the method and target may be repeated once it was sent.
+fn is_repeated(method: &str, target: &str) -> bool {
+    let head = RequestHead {
+        method,
+        target: target.as_bytes(),
+        content_type: None,
+    };
+    let found = classify(&head, "/geoserver", Some(b""));
+    assert_eq!(found.class.as_str(), "unknown", "{target}");
+    retry(found.class, method, found.clarity) == Retryable::Yes
+}
+
+#[test]
+fn an_unknown_request_is_repeated_only_if_no_server_reads_it_as_something_that_acts() {
+    let one_reading = [
+        "/geoserver/an-extension/read",
+        "/geoserver/wms?request=Something",
+        "/geoserver/wfs?service=WFS&request=PageResults&resultSetID=1",
+        "/other",
+    ];
+    for target in one_reading {
+        assert!(
+            is_repeated("GET", target) && is_repeated("HEAD", target),
+            "{target}"
+        );
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "get"] {
+            let found = classify(
+                &RequestHead {
+                    method,
+                    target: target.as_bytes(),
+                    content_type: None,
+                },
+                "/geoserver",
+                Some(b""),
+            );
+            assert_ne!(
+                retry(found.class, method, found.clarity) == Retryable::Yes,
+                found.class.as_str() == "unknown",
+                "{method} {target}"
+            );
+        }
+    }
+    for target in [
+        "/geoserver/wms?service=WFS&request=Tran%zzsaction",
+        "/geoserver/wfs?re%C5%BFuest=a&request=Tran%C5%BFaction",
+        "/geoserver/wfs?%C5%BFervice=WFS&request=GetFeature",
+        "/geoserver/%2572est/reload",
+        "/geoserver/a%2Frest/reload",
+        "/geoserver//rest-like/a",
+        "/geoserver/x/../y",
+    ] {
+        assert!(!is_repeated("GET", target), "{target}");
     }
 }
 

@@ -260,7 +260,7 @@ fn served_by(served_by: &ServedBy) -> String {
 
 fn another_try(classified: &Classified, method: &str, config: &Config) -> String {
     let attempts = config.retry.attempts;
-    match ogc::retry(classified.class, method) {
+    match ogc::retry(classified.class, method, classified.clarity) {
         _ if attempts <= 1 => "no: retries are turned off".to_owned(),
         Retryable::Yes => {
             format!("on another upstream until the first byte has come, {attempts} tries in all")

@@ -158,8 +158,9 @@ impl RouteRule {
     /// True if a request may get the class and the upstreams of this rule.
     ///
     /// Two upstreams that write would undo each other's changes, so what changes something stays on
-    /// the main, a process that may change the catalog included. And a rule that makes a read of something has to name what is dangerous about it:
-    /// methods other than GET, and operations that act.
+    /// the main, a process that may change the catalog included. And a rule that makes a read of
+    /// something has to name what is dangerous about it: methods other than GET, and operations
+    /// that act.
     fn may_send(
         &self,
         class: Option<RequestClass>,

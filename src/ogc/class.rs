@@ -7,6 +7,7 @@ use std::ops::{Index, IndexMut};
 
 pub use table::{ClassRow, RetryRule, Servers, Writes};
 
+use super::Clarity;
 use table::TABLE;
 
 /// The class of a request, as [`super::classify`] decides it. Its properties are in one table
@@ -95,13 +96,15 @@ pub enum Retryable {
 }
 
 /// Whether a request of `class` may be repeated at another upstream. A write that was sent may have
-/// been executed.
-pub fn retry(class: RequestClass, method: &str) -> Retryable {
+/// been executed, and a request with several readings may be a write.
+pub fn retry(class: RequestClass, method: &str, clarity: Clarity) -> Retryable {
+    let is_plain_read = clarity == Clarity::Plain && matches!(method, "GET" | "HEAD");
     match class.row().retry {
         RetryRule::UntilFirstByte => Retryable::Yes,
         RetryRule::ConnectOnly => Retryable::ConnectOnly,
         RetryRule::ConnectOnlyIfSafe if is_safe(method) => Retryable::ConnectOnly,
-        RetryRule::ConnectOnlyIfSafe | RetryRule::Never => Retryable::Never,
+        RetryRule::UntilFirstByteIfPlain if is_plain_read => Retryable::Yes,
+        RetryRule::ConnectOnlyIfSafe | RetryRule::UntilFirstByteIfPlain => Retryable::Never,
     }
 }
 

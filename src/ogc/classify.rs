@@ -9,7 +9,7 @@ use super::dispatch::dispatched;
 use super::interpretation::Interpretation;
 use super::kvp::Kvp;
 use super::pairs::guarded;
-use super::path::Path;
+use super::path::{Path, path_len};
 use super::processes::Processes;
 use super::route::{self, DispatcherPath, Route};
 use super::{
@@ -122,12 +122,30 @@ fn at_path(
             }
         }
     }
+    reading = with_login(reading, &kvp);
     Classified {
         version: kvp.any_version(),
         workspace,
         layer: kvp.layer.or(layer),
         is_for_geowebcache: matches!(route, Route::Tiles { .. }),
         ..Classified::of(reading)
+    }
+}
+
+/// The reading of a request that proves a login by a parameter. GeoServer's filters take the proof
+/// at any address, and only the upstream that has the session accepts it, once.
+fn with_login(reading: Interpretation, kvp: &Kvp) -> Interpretation {
+    if !kvp.is_login() || reading.acts() {
+        return if kvp.is_login() {
+            reading.beside_the_mains()
+        } else {
+            reading
+        };
+    }
+    Interpretation {
+        class: RequestClass::Ui,
+        reason: "the proof of a login, which can be used once (ticket, or code and state)",
+        ..reading
     }
 }
 
@@ -153,8 +171,12 @@ fn beside_other_routes(
         _ => false,
     };
     if is_settled {
-        // Behind an empty segment, which some servers keep, the name stands elsewhere.
-        return reading.beside_others(path.has_gap());
+        let has_others = path.has_other_segments();
+        // A server that finds another name than the form's reads the body as a service does.
+        if has_others && reading.reason == route::REQUEST_FORM && !is_get(head.method) {
+            return reading.unseen();
+        }
+        return reading.beside_others(has_others);
     }
     let is_in_workspace = matches!(
         route,
@@ -290,13 +312,6 @@ impl Classified {
             ..self
         }
     }
-}
-
-pub(super) fn path_len(target: &[u8]) -> usize {
-    target
-        .iter()
-        .position(|&byte| byte == b'?')
-        .unwrap_or(target.len())
 }
 
 /// The reading of an OPTIONS request. GeoServer answers it without running anything. It goes where

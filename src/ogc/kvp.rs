@@ -34,6 +34,11 @@ pub(super) enum Key {
     /// The process of a WPS, and a [`Key::Layer`] of a WCS.
     Identifier,
     DataInputs,
+    /// The ticket of a login by CAS.
+    Ticket,
+    /// With `state`, the end of a login by OAuth2.
+    Code,
+    State,
     Width,
     Height,
     Format,
@@ -43,7 +48,9 @@ pub(super) enum Key {
 /// by their length alone.
 fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
     match length {
+        4 => &[(b"code", Key::Code)],
         5 => &[
+            (b"state", Key::State),
             (b"width", Key::Width),
             (b"layer", Key::Layer),
             (b"tiled", Key::Tiled),
@@ -51,6 +58,7 @@ fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
         ],
         6 => &[
             (b"height", Key::Height),
+            (b"ticket", Key::Ticket),
             (b"format", Key::Format),
             (b"layers", Key::Layers),
             (b"lockid", Key::LockId),
@@ -147,6 +155,22 @@ impl Values {
     }
 }
 
+/// The parameters of a login whose proof can be used once.
+#[derive(Clone, Copy, Debug)]
+struct Login {
+    has_ticket: bool,
+    has_code: bool,
+    has_state: bool,
+}
+
+impl Login {
+    const NONE: Self = Self {
+        has_ticket: false,
+        has_code: false,
+        has_state: false,
+    };
+}
+
 /// The parameters of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Kvp {
@@ -163,6 +187,7 @@ pub(super) struct Kvp {
     /// The processes that `identifier` names.
     pub(super) processes: Processes,
     pub(super) layer: Option<Span>,
+    login: Login,
     /// The parameters contain something that servers may read in different ways.
     pub(super) is_ambiguous: bool,
     parameters: usize,
@@ -181,6 +206,7 @@ impl Kvp {
         is_stored: false,
         processes: Processes::NONE,
         layer: None,
+        login: Login::NONE,
         is_ambiguous: false,
         parameters: 0,
     };
@@ -214,6 +240,12 @@ impl Kvp {
     /// The requested version, negotiated or not.
     pub(super) fn any_version(&self) -> Option<&'static str> {
         self.version.or(self.accept_versions)
+    }
+
+    /// True if a parameter proves a login and can be used once: CAS's ticket, or the code and state
+    /// of OAuth2.
+    pub(super) fn is_login(&self) -> bool {
+        self.login.has_ticket || self.login.has_code && self.login.has_state
     }
 
     /// True if the tile cache may answer a GetMap with these parameters.
@@ -267,6 +299,9 @@ impl Kvp {
                     self.processes = self.processes.beside(Processes::UNDETERMINED);
                 }
             }
+            Key::Ticket => self.login.has_ticket |= !value.is_empty(),
+            Key::Code => self.login.has_code |= !value.is_empty(),
+            Key::State => self.login.has_state |= !value.is_empty(),
             Key::Width => self.tile_size.see_width(value, encoding),
             Key::Height => self.tile_size.see_height(value, encoding),
             Key::Format => self.tile_size.see_format(value, encoding),

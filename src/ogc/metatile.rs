@@ -27,8 +27,7 @@ use grid::{Cell, Grid};
 use parameters::{Field, Parameters};
 use text::Text;
 
-use super::classify::path_len;
-use super::path::Path;
+use super::path::{Path, path_len};
 use super::route::{self, Route};
 use super::word::Word;
 use super::{RequestHead, Span};

@@ -1,11 +1,10 @@
 //! OGC API, below `/ogc`: the method decides between read and write, the address between
 //! operations.
 
-use super::classify::path_len;
 use super::interpretation::Interpretation;
 use super::kvp::Kvp;
 use super::pairs::guarded;
-use super::path::Path;
+use super::path::{Path, path_len};
 use super::processes::{self, Processes};
 use super::word::Encoding;
 use super::{RequestClass, RequestHead, Service};

@@ -16,6 +16,14 @@ use super::word::{Encoding, Word, decode};
 /// Maximum number of segments that are read. GeoServer's own deepest paths have about twelve.
 const MAX_SEGMENTS: usize = 32;
 
+/// The length of the path of `target`: everything before the first `?`.
+pub(super) fn path_len(target: &[u8]) -> usize {
+    target
+        .iter()
+        .position(|&byte| byte == b'?')
+        .unwrap_or(target.len())
+}
+
 /// The segments of a path, as spans of the request target, each without its `;parameters`.
 #[derive(Clone, Debug)]
 pub(super) struct Path<'t> {
@@ -118,9 +126,12 @@ impl<'t> Path<'t> {
             && matches!(&self.target[end..self.path_len], b"" | b"/")
     }
 
-    /// True if an empty segment precedes another one. A server that keeps it finds all segments
-    /// behind it one place further.
-    pub(super) fn has_gap(&self) -> bool {
+    /// True if some servers find other segments. Those that keep `;parameters` find other names.
+    /// Those that keep an empty segment find all that follow it one place further.
+    pub(super) fn has_other_segments(&self) -> bool {
+        if self.target[..self.path_len].contains(&b';') {
+            return true;
+        }
         let mut end = 0;
         self.segments[..self.len].iter().any(|segment| {
             let between = &self.target[end..segment.start as usize];

@@ -90,9 +90,15 @@ pub(super) fn find(path: &Path<'_>, base: usize) -> Route {
                 reason: "login and logout, whose sessions are on the main",
             };
         }
+        // `oauth2` alone may be a workspace.
+        b"oauth2" if path.name(base + 1).is("authorization") => {
+            return Route::Ui {
+                reason: "the beginning of a login by OAuth2, whose state is on the main",
+            };
+        }
         b"TestWfsPost" => {
             return Route::Ui {
-                reason: "the request form of the demo pages, which sends requests itself",
+                reason: REQUEST_FORM,
             };
         }
         name if name.starts_with(b"rest.") => {
@@ -221,6 +227,9 @@ fn geowebcache(
     }
 }
 
+/// The form that stands at the addresses of the dispatcher, too.
+pub(super) const REQUEST_FORM: &str =
+    "the request form of the demo pages, which sends requests itself";
 pub(super) const AMBIGUOUS: &str = "the address has letters that a change of case may make ASCII";
 
 /// The reading of a tile service's address by GeoServer's dispatcher, if it does not recognise the
@@ -251,7 +260,7 @@ fn dispatcher(path: &Path<'_>, at: usize, workspace: Option<Span>, layer: Option
     };
     if last.is("testwfspost") {
         return Route::Ui {
-            reason: "the request form of the demo pages, which sends requests itself",
+            reason: REQUEST_FORM,
         };
     }
     if last.is("kml") || last.is("animate") {

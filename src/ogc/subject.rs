@@ -7,9 +7,8 @@
 
 use std::cell::OnceCell;
 
-use super::classify::path_len;
 use super::glob::{self, Case, Glob};
-use super::path::Path;
+use super::path::{Path, path_len};
 use super::path_pattern::{PathPattern, Strictness};
 use super::word::{Encoding, decode};
 use super::wording::Wording;

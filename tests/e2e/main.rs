@@ -38,6 +38,7 @@ mod rescue;
 mod restart;
 mod retries;
 mod routes;
+mod sessions;
 mod shared_faults;
 mod slow_clients;
 mod soak;

@@ -171,7 +171,11 @@ pub(crate) fn check(request: &Request) {
             !found.class.is_read(),
             "{text}\nis taken for {found:?}, and some server takes it for {meaning:?}"
         );
-        assert_ne!(retry(found.class, &request.method), Retryable::Yes);
+        assert_ne!(
+            retry(found.class, &request.method, found.clarity),
+            Retryable::Yes,
+            "{text}\nmay be repeated as {found:?}, and some server takes it for {meaning:?}"
+        );
     }
     // Replicas serve reads, and processes where they are configured to.
     let may_leave_the_main =

@@ -68,7 +68,9 @@ pub enum RetryRule {
     ConnectOnly,
     /// Like `ConnectOnly` for GET, HEAD and OPTIONS; never for other methods.
     ConnectOnlyIfSafe,
-    Never,
+    /// Like `UntilFirstByte` for GET and HEAD of which there is one reading; never for all others,
+    /// because some server may read them as something that acts.
+    UntilFirstByteIfPlain,
 }
 
 const TWO_WRITERS: &str =
@@ -278,7 +280,8 @@ pub(super) const TABLE: [ClassRow; 12] = [
         default_max_body: megabytes(16),
         slow_after: seconds(2),
     },
-    // The request may be anything, an upload included.
+    // The request may be anything, an upload or an export included. So it has the time of the
+    // longest read and counts as heavy; a rule of the operator can give it another class.
     ClassRow {
         class: RequestClass::Unknown,
         name: "unknown",
@@ -286,14 +289,14 @@ pub(super) const TABLE: [ClassRow; 12] = [
             reason: "a request that is not understood may be a change",
         },
         writes: Writes::UnsafeMethods,
-        retry: RetryRule::Never,
+        retry: RetryRule::UntilFirstByteIfPlain,
         severity: 7,
         acts: false,
         blames_upstream: false,
         is_administration: false,
         is_coalescable: false,
-        default_priority: 1,
-        default_first_byte: seconds(120),
+        default_priority: 2,
+        default_first_byte: seconds(1200),
         default_max_body: megabytes(500),
         slow_after: seconds(60),
     },

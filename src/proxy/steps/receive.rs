@@ -190,7 +190,7 @@ fn keep_on_main(ctx: &mut Context) {
 /// Everything that follows from the class.
 fn settle_class(session: &Session, ctx: &mut Context) {
     let request = session.req_header();
-    ctx.rule = ogc::retry(ctx.class(), request.method.as_str());
+    ctx.rule = ogc::retry(ctx.class(), request.method.as_str(), ctx.classified.clarity);
     if ctx.class_config().affinity.is_some() {
         ctx.metatile = ogc::metatile(&head(request), &ctx.snapshot.config.geoserver.context);
     }
