@@ -19,6 +19,7 @@ needs() {
         echo "/usr/lib/cgi-bin/mapserv cgi-mapserver"
         echo "ogrinfo gdal-bin"
         echo "promtool prometheus"
+        echo "pebble pebble"
         echo "chromium chromium"
         echo "node nodejs"
         ;;

@@ -22,7 +22,9 @@ pub mod cluster;
 // Floor 4: the cluster behind its lock and snapshot; metrics.
 pub mod control;
 pub mod metrics;
-// Floor 5: config reloads; upstreams as Pingora's peers; the place where requests wait for a slot.
+// Floor 5: certificates by ACME; config reloads; upstreams as Pingora's peers; the place where
+// requests wait for a slot.
+pub mod acme;
 pub mod config_reload;
 pub mod upstream_peer;
 pub mod waiting_room;

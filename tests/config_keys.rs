@@ -11,6 +11,8 @@ use std::sync::LazyLock;
 use geofront::config::{Change, Config, Diagnostics, Loaded, MapEnvironment, known_keys};
 use geofront::ogc::RequestClass;
 
+#[path = "config_keys/acme.rs"]
+mod acme;
 #[path = "config_keys/https.rs"]
 mod https;
 #[path = "config_keys/routes.rs"]
@@ -109,7 +111,8 @@ fn general(key: &str) -> String {
 #[test]
 fn every_key_changes_the_configuration_and_the_change_is_reported() {
     for key in known_keys() {
-        let mut cases = CASES.iter().chain(https::CASES).chain(routes::CASES);
+        let more = https::CASES.iter().chain(routes::CASES).chain(acme::CASES);
+        let mut cases = CASES.iter().chain(more);
         let Some((_, before, after)) = cases.find(|(case, _, _)| *case == key) else {
             panic!("`{key}` has no case: what does it change?");
         };
@@ -131,7 +134,7 @@ fn every_key_changes_the_configuration_and_the_change_is_reported() {
         }
     }
     assert_eq!(
-        CASES.len() + https::CASES.len() + routes::CASES.len(),
+        CASES.len() + https::CASES.len() + routes::CASES.len() + acme::CASES.len(),
         known_keys().len(),
         "a case for a key that is not there"
     );

@@ -70,6 +70,7 @@ fn problems_of(configuration: &str) -> Option<String> {
         "wildcard",
         "clients",
         "geoservers",
+        "internal-ca",
         "geofront",
     ]
     .iter();

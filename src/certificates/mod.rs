@@ -69,7 +69,14 @@ pub struct ServerCertificate {
     certified: Arc<CertifiedKey>,
     /// Host names in lower case, with `*.` in front of the parent of a wildcard.
     names: Vec<String>,
-    not_after: i64,
+    validity: Validity,
+}
+
+/// The time in which a certificate is valid, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    pub not_before: i64,
+    pub not_after: i64,
 }
 
 impl ServerCertificate {
@@ -77,7 +84,7 @@ impl ServerCertificate {
     pub fn from_pem(chain: &str, key: &str) -> Result<Self, CertificateFault> {
         let chain = certificates(chain)?;
         let key = private_key(key)?;
-        let (names, not_after) = read(&chain[0])?;
+        let (names, validity) = read(&chain[0])?;
         let load = |chain: &[CertificateDer<'static>]| {
             CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &default_provider())
         };
@@ -85,7 +92,7 @@ impl ServerCertificate {
             Ok(certified) => Ok(Self {
                 certified: Arc::new(certified),
                 names,
-                not_after,
+                validity,
             }),
             Err(rustls::Error::InconsistentKeys(_)) => {
                 let is_later = (1..chain.len()).any(|first| load(&chain[first..]).is_ok());
@@ -104,9 +111,19 @@ impl ServerCertificate {
         self.names.first().map_or("(no name)", String::as_str)
     }
 
+    /// Returns the host names, with `*.` in front of the parent of a wildcard.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Returns the end of the certificate's validity.
     pub const fn not_after(&self) -> i64 {
-        self.not_after
+        self.validity.not_after
+    }
+
+    /// Returns the time in which the certificate is valid.
+    pub const fn validity(&self) -> Validity {
+        self.validity
     }
 
     /// Returns chain and key for the handshake.
@@ -186,8 +203,8 @@ fn private_key(text: &str) -> Result<PrivateKeyDer<'static>, CertificateFault> {
     PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| CertificateFault::NoKey)
 }
 
-/// Returns the host names of a certificate and the end of its validity.
-fn read(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, i64), CertificateFault> {
+/// Returns the host names of a certificate and its validity.
+fn read(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, Validity), CertificateFault> {
     let malformed = |why: String| CertificateFault::Malformed(why);
     let (_, parsed) = X509Certificate::from_der(certificate)
         .map_err(|error| malformed(format!("it is no X.509 certificate ({error})")))?;
@@ -201,5 +218,9 @@ fn read(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, i64), Certific
         };
         names.value.general_names.iter().filter_map(name).collect()
     });
-    Ok((names, parsed.validity().not_after.timestamp()))
+    let validity = Validity {
+        not_before: parsed.validity().not_before.timestamp(),
+        not_after: parsed.validity().not_after.timestamp(),
+    };
+    Ok((names, validity))
 }

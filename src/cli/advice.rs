@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::config::{Config, Credentials, MaxInFlight};
+use crate::config::{AcmeChallenge, Config, Credentials, MaxInFlight};
 
 /// The directory that systemd creates for `StateDirectory=geofront` of the package's unit. A
 /// shell's environment does not name it.
@@ -47,6 +47,9 @@ pub(super) fn advice(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<Str
             "set `state_file` under [catalog], or StateDirectory=geofront in the systemd unit, as in the package's unit",
         );
     }
+    for (what, help) in unreached_challenges(config) {
+        note(&what, &help);
+    }
     if !config.trust.proxies.is_empty() && config.trust.identity.is_none() {
         note(
             "`trusted_identity` is not set: every peer in `trusted_proxies` may also state the user, an administrator included \
@@ -70,6 +73,51 @@ pub(super) fn advice(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<Str
         );
     }
     found
+}
+
+/// Certificates by ACME whose challenges come in on another port than those of this machine.
+fn unreached_challenges(config: &Config) -> Vec<(String, String)> {
+    let Some(acme) = &config.acme else {
+        return Vec::new();
+    };
+    let named = config.listeners.iter();
+    let plain = named.clone().filter(|listener| listener.tls.is_none());
+    let plain = plain
+        .map(|listener| listener.address)
+        .chain(config.listen.iter().copied());
+    let ordered = named.filter(|listener| {
+        listener
+            .tls
+            .as_deref()
+            .is_some_and(|tls| tls.acme.is_some())
+    });
+    let unreached = |what: String, port: u16, to: String| {
+        (
+            what,
+            format!(
+                "the certificate authority connects to port {port} of each host name: let it lead to {to}, or use that port, \
+                 or choose the other `challenge` under [acme]"
+            ),
+        )
+    };
+    match acme.challenge {
+        AcmeChallenge::Http01 if plain.clone().all(|address| address.port() != 80) => {
+            let plain: Vec<String> = plain.map(|address| address.to_string()).collect();
+            let what = "`acme.challenge` is \"http-01\", and no address has port 80".to_owned();
+            vec![unreached(what, 80, plain.join(" or "))]
+        }
+        AcmeChallenge::Http01 => Vec::new(),
+        AcmeChallenge::TlsAlpn01 => ordered
+            .filter(|listener| listener.address.port() != 443)
+            .map(|listener| {
+                let what = format!(
+                    "`acme.challenge` is \"tls-alpn-01\", and listener {} does not have port 443",
+                    listener.name
+                );
+                unreached(what, 443, listener.address.to_string())
+            })
+            .collect(),
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +182,33 @@ mod tests {
         ");
         let decided = "trusted_proxies = '10.0.0.5'\ntrusted_identity = []\n";
         assert_eq!(noted(decided), Vec::<String>::new());
+    }
+
+    #[test]
+    fn challenges_that_come_in_on_another_port_are_noted() {
+        let noted = |tables: &str| {
+            let all = [
+                CREDENTIALS,
+                LAYER,
+                "[catalog]\nstate_file = '/state'\n",
+                tables,
+            ];
+            noted(&all, &[])
+        };
+        let listener =
+            |port: u16| format!("[listeners.a]\naddress = '0.0.0.0:{port}'\nacme = 'a.example'\n");
+        let plain = |port: u16| format!("[listeners.b]\naddress = '0.0.0.0:{port}'\n");
+        let http = "[acme]\nchallenge = 'http-01'\n";
+        assert_eq!(noted(&listener(443)), Vec::<String>::new());
+        assert_eq!(noted(&(listener(8443) + &plain(80))), Vec::<String>::new());
+        insta::assert_snapshot!(noted(&listener(8443)).join("\n"), @r#"
+        note: `acme.challenge` is "tls-alpn-01", and listener a does not have port 443
+          help: the certificate authority connects to port 443 of each host name: let it lead to 0.0.0.0:8443, or use that port, or choose the other `challenge` under [acme]
+        "#);
+        insta::assert_snapshot!(noted(&(listener(443) + &plain(8080) + http)).join("\n"), @r#"
+        note: `acme.challenge` is "http-01", and no address has port 80
+          help: the certificate authority connects to port 80 of each host name: let it lead to 0.0.0.0:8080, or use that port, or choose the other `challenge` under [acme]
+        "#);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::exit::{Exit, Failure};
 use super::load_config;
 use super::table::{Side, aligned};
 use crate::config::{Config, Loaded, MainReads, Role, UpstreamConfig};
-use crate::driver::certificates::seconds_since_1970;
+use crate::driver::wall_clock::seconds_since_1970;
 
 pub(super) fn run(options: &args::Check, out: &mut dyn Write) -> Result<Exit, Failure> {
     let loaded = load_config(&options.file)?;

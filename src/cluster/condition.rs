@@ -178,9 +178,7 @@ impl Condition {
             Self::OtherProcess => {
                 "wait until the other one has finished its last requests; if it is to go on, give each geofront a `state_file` of its own"
             }
-            Self::Certificate(_) => {
-                "put valid certificates and keys into the files that the configuration names; geofront takes them over at once"
-            }
+            Self::Certificate(trouble) => trouble.remedy,
             Self::LayerMissing { .. } => {
                 "look into the replica's own log: its data directory, a database or a driver differs from the main's; requests for \
                  the layer are answered by the main"
@@ -333,6 +331,7 @@ mod tests {
             Condition::Certificate(CertificateTrouble {
                 subject: "certificate maps.example.org of listener public".to_owned(),
                 what: "it expires in 3 days".to_owned(),
+                remedy: "put valid certificates and keys into the files",
             }),
         ]
     }

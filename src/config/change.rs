@@ -47,6 +47,7 @@ impl Change {
         changes.extend(values(running, new));
         changes.extend(secrets(running, new));
         changes.extend(certificates(running, new));
+        changes.extend(acme_authorities(running, new));
         changes.extend(upstream_certificates(running, new));
         if names(running) != names(new) && changes.is_empty() {
             changes.push("upstreams: another order".to_owned());
@@ -111,6 +112,15 @@ fn certificates(running: &Loaded, new: &Loaded) -> Vec<String> {
         }
     }
     changes
+}
+
+/// The authorities of `[acme]`, whose file changed.
+fn acme_authorities(running: &Loaded, new: &Loaded) -> Option<String> {
+    let of = |loaded: &'_ Loaded| {
+        let acme = loaded.config.acme.as_deref();
+        acme.and_then(|acme| acme.authorities.clone())
+    };
+    (of(running) != of(new)).then(|| "acme.ca: other authorities".to_owned())
 }
 
 /// Upstreams whose files for https changed, or can no longer be used.

@@ -41,6 +41,13 @@ pub(super) const HTTP2_WITHOUT_TLS: bool = false;
 pub(super) const HSTS_TIMES: RangeInclusive<Duration> = Duration::ZERO..=seconds(63_115_200);
 pub(super) const PORTS: RangeInclusive<i64> = 1..=65_535;
 
+// ---- [acme]
+
+/// Let's Encrypt, which issues certificates to all that can show that a name is theirs.
+pub(super) const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
+/// Let's Encrypt's maximum for one certificate.
+pub(super) const MAX_ACME_DOMAINS: usize = 100;
+
 // ---- [upstreams.NAME]
 
 /// The main has its own work: administration. It serves reads only when no replica can.

@@ -79,6 +79,7 @@ fn read_top(
     let name: &str = key.get_ref();
     match name {
         "listeners" => read_named(name, value, &mut raw.listeners, reading),
+        "acme" => read_section(name, value, &mut raw.acme, reading),
         "upstreams" => read_named(name, value, &mut raw.upstreams, reading),
         "classes" => read_named(name, value, &mut raw.classes, reading),
         "routes" => read_list(name, value, &mut raw.routes, reading),

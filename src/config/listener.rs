@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Config;
+use super::{AcmeCertificate, Config};
 use crate::certificates::{Authorities, ServerCertificate};
 
 /// A certificate that expires within this time is reported: those of most authorities are renewed
@@ -35,8 +35,11 @@ pub struct Listener {
 /// How a listener speaks TLS.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListenerTls {
-    /// At least one; the first serves clients that name no host, or an unknown one.
+    /// The first serves clients that name no host, or an unknown one. Empty only while the first
+    /// certificate by ACME is not there.
     pub certificates: Vec<ServerCertificate>,
+    /// The certificate that is ordered by ACME.
+    pub acme: Option<AcmeCertificate>,
     /// The files of each certificate and of its key.
     pub files: Vec<(PathBuf, PathBuf)>,
     /// The authorities whose client certificates are accepted; `None` to request none.
@@ -84,6 +87,20 @@ pub struct CertificateTrouble {
     pub subject: String,
     /// The trouble, which may get worse while it is the same.
     pub what: String,
+    /// The remedy in one sentence.
+    pub remedy: &'static str,
+}
+
+impl CertificateTrouble {
+    /// A trouble that ends with other files.
+    const fn of_files(subject: String, what: String) -> Self {
+        Self {
+            subject,
+            what,
+            remedy: "put valid certificates and keys into the files that the configuration names; \
+                     geofront takes them over at once",
+        }
+    }
 }
 
 impl Config {
@@ -96,25 +113,18 @@ impl Config {
             };
             for certificate in &tls.certificates {
                 let left = certificate.not_after() - now;
-                if left < RENEWAL {
-                    troubles.push(CertificateTrouble {
-                        subject: format!(
-                            "certificate {} of listener {}",
-                            certificate.name(),
-                            listener.name
-                        ),
-                        what: remaining(left),
-                    });
+                // A certificate by ACME has a trouble only when its renewal fails.
+                if left < RENEWAL && (tls.acme.is_none() || left < 0) {
+                    let name = certificate.name();
+                    let subject = format!("certificate {name} of listener {}", listener.name);
+                    troubles.push(CertificateTrouble::of_files(subject, remaining(left)));
                 }
             }
             if !tls.kept.is_empty() {
-                troubles.push(CertificateTrouble {
-                    subject: format!("files of listener {}", listener.name),
-                    what: format!(
-                        "what they held before stays in use: {}",
-                        tls.kept.join("; ")
-                    ),
-                });
+                let subject = format!("files of listener {}", listener.name);
+                let kept = tls.kept.join("; ");
+                let what = format!("what they held before stays in use: {kept}");
+                troubles.push(CertificateTrouble::of_files(subject, what));
             }
         }
         troubles
@@ -142,13 +152,23 @@ impl Config {
                 (format!("a file of {table} for https"), what)
             });
             for (subject, what) in expiring.into_iter().chain(kept) {
-                let trouble = CertificateTrouble { subject, what };
+                let trouble = CertificateTrouble::of_files(subject, what);
                 if !troubles.contains(&trouble) {
                     troubles.push(trouble);
                 }
             }
         }
         troubles
+    }
+}
+
+impl Config {
+    /// The listeners with a certificate by ACME.
+    pub fn acme_listeners(&self) -> impl Iterator<Item = (&str, &ListenerTls, &AcmeCertificate)> {
+        self.listeners.iter().filter_map(|listener| {
+            let tls = listener.tls.as_deref()?;
+            Some((listener.name.as_str(), tls, tls.acme.as_ref()?))
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! upstream has no address yet. `raw.rs` holds the file as written; `validate.rs` turns it into a
 //! `Config` or reports all of its problems at once.
 
+mod acme;
 mod catalog;
 mod change;
 mod clients;
@@ -37,10 +38,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ogc::PerClass;
 
+pub use acme::{Acme, AcmeCertificate, AcmeChallenge};
 pub use catalog::{Catalog, StalePolicy};
 pub use change::Change;
 pub use clients::ClientLimits;
@@ -69,6 +72,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Listening addresses with TLS or other properties, in the order of the file.
     pub listeners: Vec<Listener>,
+    /// How certificates are ordered; `None` if no listener has one by ACME.
+    pub acme: Option<Arc<Acme>>,
     /// Address of status page, API and metrics. A change needs a restart.
     pub admin: SocketAddr,
     /// Required from every admin client when `admin` is not a loopback address.

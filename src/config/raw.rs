@@ -16,8 +16,8 @@ use super::source::At;
 use super::units::Size;
 use super::value::{FromToml, RawHeaders, Reading, Written};
 use super::{
-    AccessLogDestination, ClientCertificate, Coalesce, HeaderField, LogFormat, LogLevel, MainReads,
-    Role, StalePolicy,
+    AccessLogDestination, AcmeChallenge, ClientCertificate, Coalesce, HeaderField, LogFormat,
+    LogLevel, MainReads, Role, StalePolicy,
 };
 
 /// The value of one key, if there is one.
@@ -119,12 +119,21 @@ table!(RawListener {
     address: SocketAddr,
     cert: Vec<Written<String>>,
     key: Vec<Written<String>>,
+    acme: Vec<Written<String>>,
     client_ca: String,
     client_certificate: ClientCertificate,
     http2: bool,
     hsts: Duration,
     https_redirect: i64,
     proxy_protocol_from: Vec<Written<IpNet>>,
+});
+
+table!(RawAcme {
+    contact: String,
+    directory: String,
+    ca: String,
+    challenge: AcmeChallenge,
+    folder: String,
 });
 
 table!(RawUpstream {
@@ -292,6 +301,7 @@ pub(super) struct Listed<T> {
 pub(super) struct Raw {
     pub(super) top: RawTop,
     pub(super) listeners: Vec<Named<RawListener>>,
+    pub(super) acme: Section<RawAcme>,
     pub(super) upstreams: Vec<Named<RawUpstream>>,
     pub(super) geoserver: Section<RawGeoServer>,
     pub(super) health: Section<RawHealth>,
@@ -308,8 +318,9 @@ pub(super) struct Raw {
 }
 
 /// Every table below the top level with its keys, in the order of the documentation.
-pub(super) const SECTIONS: [(&str, &[&str]); 13] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 14] = [
     ("listeners", RawListener::KEYS),
+    ("acme", RawAcme::KEYS),
     ("upstreams", RawUpstream::KEYS),
     ("geoserver", RawGeoServer::KEYS),
     ("health", RawHealth::KEYS),

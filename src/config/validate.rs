@@ -5,6 +5,7 @@
 //! that each mistake is reported once.
 
 mod access;
+mod acme;
 mod catalog;
 mod check;
 mod classes;
@@ -43,7 +44,9 @@ pub(super) fn validate(
 impl Check<'_> {
     fn config(&mut self, raw: Raw, running: Option<&Config>) -> Config {
         let access = self.access(&raw.top, &raw.listeners);
-        let listeners = self.listeners(&raw.listeners, running);
+        let folder = self.acme_folder(&raw);
+        let listeners = self.listeners(&raw.listeners, folder.as_deref(), running);
+        let acme = self.acme(&raw, &access.listen, &listeners, folder, running);
         let trust = self.trust(&raw.top);
         let threads = self.threads(&raw.top.threads);
         let limits = self.limits(&raw.limits.table);
@@ -62,6 +65,7 @@ impl Check<'_> {
         Config {
             listen: access.listen,
             listeners,
+            acme,
             admin: access.admin,
             admin_token: access.admin_token,
             trust,

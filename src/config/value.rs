@@ -14,8 +14,8 @@ use super::diagnostics::{Problem, suggestion};
 use super::source::{At, FileId, Sources};
 use super::units::{Size, parse_duration, parse_size, show_duration, show_size};
 use super::{
-    AccessLogDestination, ClientCertificate, HeaderField, LogFormat, LogLevel, MainReads, Role,
-    StalePolicy,
+    AccessLogDestination, AcmeChallenge, ClientCertificate, HeaderField, LogFormat, LogLevel,
+    MainReads, Role, StalePolicy,
 };
 
 /// A value and its place.
@@ -298,6 +298,7 @@ macro_rules! words {
 
 words!(Role, "\"main\" or \"replica\"", "main" => Main, "replica" => Replica);
 words!(ClientCertificate, "\"required\" or \"optional\"", "required" => Required, "optional" => Optional);
+words!(AcmeChallenge, "\"http-01\" or \"tls-alpn-01\"", "http-01" => Http01, "tls-alpn-01" => TlsAlpn01);
 words!(MainReads, "\"backup\", \"always\" or \"never\"", "backup" => Backup, "always" => Always, "never" => Never);
 words!(StalePolicy, "\"serve\" or \"avoid\"", "serve" => Serve, "avoid" => Avoid);
 words!(LogFormat, "\"logfmt\" or \"json\"", "logfmt" => Logfmt, "json" => Json);

@@ -1,15 +1,17 @@
-//! Checks how long geofront's certificates are valid, for conditions and metrics.
+//! Checks how long geofront's certificates are valid, for conditions and metrics, and has those by
+//! ACME ordered.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::acme::CertificateOrders;
+use super::wall_clock::seconds_since_1970;
 use crate::cluster::Event;
 use crate::config::Config;
 use crate::control::Control;
 use crate::metrics::{CertificateExpiry, Metrics};
-use crate::unix_time::since_1970;
 
 /// Interval between checks. A new configuration is noticed this soon, too.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -20,11 +22,13 @@ pub async fn watch(
     metrics: Arc<Metrics>,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let mut orders = CertificateOrders::new(Arc::clone(&metrics), shutdown.clone());
     let mut reported = Vec::new();
     loop {
         let config = Arc::clone(&control.snapshot().config);
         metrics.keep_certificates(expiries(&config));
-        let troubles = config.certificate_troubles(seconds_since_1970());
+        let mut troubles = config.certificate_troubles(seconds_since_1970());
+        troubles.extend(orders.look(&config).await);
         if troubles != reported {
             reported.clone_from(&troubles);
             control.handle(Event::CertificatesChecked(troubles), Instant::now());
@@ -47,9 +51,4 @@ fn expiries(config: &Config) -> Vec<CertificateExpiry> {
         }));
     }
     expiries
-}
-
-/// The present time in the form in which certificates are compared.
-pub fn seconds_since_1970() -> i64 {
-    i64::try_from(since_1970(SystemTime::now()).as_secs()).unwrap_or(i64::MAX)
 }

@@ -3,6 +3,7 @@
 //! The loop is level-triggered: after every wake it takes actions until none is due, so a lost wake
 //! costs delay and never correctness.
 
+mod acme;
 mod catalog;
 pub mod certificates;
 mod chosen_layer;
@@ -17,6 +18,7 @@ mod probe;
 mod probe_request;
 pub mod state_file;
 mod state_lock;
+pub mod wall_clock;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -24,17 +24,18 @@ const INTERVAL: Duration = Duration::from_millis(200);
 pub(super) struct StateLock {
     /// The state file that the rest is about.
     path: Option<PathBuf>,
-    state: State,
+    state: FileLock,
     next: Instant,
 }
 
+/// The lock beside a file.
 #[derive(Debug)]
-enum State {
-    /// There is no state file, or its lock cannot be used.
+pub(super) enum FileLock {
+    /// There is no file, or its lock cannot be used.
     Without,
-    Held {
-        _until_dropped: Flock<File>,
-    },
+    /// This process has it until this value is dropped.
+    Held { _until_dropped: Flock<File> },
+    /// Another process has it.
     OtherProcess,
 }
 
@@ -43,7 +44,7 @@ impl StateLock {
     pub(super) fn new(control: &Control, now: Instant) -> Self {
         let mut lock = Self {
             path: None,
-            state: State::Without,
+            state: FileLock::Without,
             next: now,
         };
         lock.look(control, now);
@@ -52,7 +53,7 @@ impl StateLock {
 
     /// False while another process has the lock.
     pub(super) fn is_ours(&self) -> bool {
-        !matches!(self.state, State::OtherProcess)
+        !matches!(self.state, FileLock::OtherProcess)
     }
 
     /// Returns the time of the next [`Self::look`].
@@ -69,8 +70,8 @@ impl StateLock {
         }
         let was_ours = self.is_ours();
         // The lock of another file is released before this one is requested.
-        self.state = State::Without;
-        self.state = path.as_deref().map_or(State::Without, take);
+        self.state = FileLock::Without;
+        self.state = path.as_deref().map_or(FileLock::Without, FileLock::take);
         self.path = path;
         if self.is_ours() != was_ours {
             let hold = (!self.is_ours()).then_some(Hold::OtherProcess);
@@ -79,26 +80,29 @@ impl StateLock {
     }
 }
 
-fn take(state_file: &Path) -> State {
-    let open = open(state_file);
-    match open.map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock)) {
-        Ok(Ok(lock)) => State::Held {
-            _until_dropped: lock,
-        },
-        Ok(Err((_, Errno::EWOULDBLOCK))) => State::OtherProcess,
-        Ok(Err((_, error))) => without(state_file, &error.into()),
-        Err(error) => without(state_file, &error),
+impl FileLock {
+    /// Takes the lock beside `file` if it is free.
+    pub(super) fn take(file: &Path) -> Self {
+        let open = open(file);
+        match open.map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock)) {
+            Ok(Ok(lock)) => Self::Held {
+                _until_dropped: lock,
+            },
+            Ok(Err((_, Errno::EWOULDBLOCK))) => Self::OtherProcess,
+            Ok(Err((_, error))) => without(file, &error.into()),
+            Err(error) => without(file, &error),
+        }
     }
 }
 
 /// A file system without locks costs this protection and has no other effect.
-fn without(state_file: &Path, error: &io::Error) -> State {
-    tracing::warn!(state_file = %state_file.display(), %error, "cannot lock the state file: another geofront with the same file would not be noticed");
-    State::Without
+fn without(file: &Path, error: &io::Error) -> FileLock {
+    tracing::warn!(file = %file.display(), %error, "cannot lock a file: another geofront with the same file would not be noticed");
+    FileLock::Without
 }
 
-fn open(state_file: &Path) -> io::Result<File> {
-    let mut name = state_file.as_os_str().to_owned();
+fn open(file: &Path) -> io::Result<File> {
+    let mut name = file.as_os_str().to_owned();
     name.push(".lock");
     // It is never removed: another process may have opened it already.
     OpenOptions::new()

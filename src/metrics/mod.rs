@@ -100,6 +100,8 @@ pub struct Metrics {
     proxy_protocol_refused: Labelled,
     /// HTTP/2 connections that were ended for a flood of frames.
     http2_floods: AtomicU64,
+    /// Orders of certificates by ACME by outcome.
+    acme_orders: Labelled,
     certificates: Mutex<Vec<CertificateExpiry>>,
     /// A histogram of reload times.
     catalog_reload_times: Sharded,
@@ -128,6 +130,7 @@ impl Metrics {
             handshakes: Labelled::new(1, shards),
             proxy_protocol_refused: Labelled::new(1, shards),
             http2_floods: AtomicU64::new(0),
+            acme_orders: Labelled::new(1, shards),
             certificates: Mutex::default(),
             catalog_reload_times: Sharded::new(histogram::CELLS, shards),
             last_reload_refused: AtomicBool::new(false),
@@ -279,6 +282,11 @@ impl Metrics {
     /// Counts an HTTP/2 connection that was ended for a flood of frames.
     pub fn http2_flood(&self) {
         self.http2_floods.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an order of a certificate by ACME.
+    pub fn acme_order(&self, outcome: &'static str) {
+        self.acme_orders.count(outcome, 0);
     }
 
     /// Replaces the list of certificates in use.

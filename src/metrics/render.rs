@@ -219,13 +219,17 @@ impl Metrics {
         ]
     }
 
-    fn tls_families(&self) -> [MetricFamily; 4] {
+    fn tls_families(&self) -> [MetricFamily; 5] {
         let refused = self
             .proxy_protocol_refused
             .counts()
             .map(|(reason, _, count)| counter_sample(&[("reason", reason)], count));
         let handshakes = self
             .handshakes
+            .counts()
+            .map(|(outcome, _, count)| counter_sample(&[("outcome", outcome)], count));
+        let orders = self
+            .acme_orders
             .counts()
             .map(|(outcome, _, count)| counter_sample(&[("outcome", outcome)], count));
         // Left out like the others where there is no such listener.
@@ -257,6 +261,12 @@ impl Metrics {
                 "HTTP/2 connections that were ended for a flood of frames.",
                 COUNTER,
                 floods,
+            ),
+            family(
+                "geofront_acme_orders_total",
+                "Orders of certificates by ACME by outcome.",
+                COUNTER,
+                orders,
             ),
             family(
                 "geofront_certificate_expiry_seconds",

@@ -411,6 +411,7 @@ fn full_scrape() -> String {
     metrics.queued(RequestClass::Map, Duration::ZERO);
     metrics.config_reloaded("applied");
     metrics.handshake("ok");
+    metrics.acme_order("issued");
     metrics.http2_flood();
     metrics.proxy_protocol_refused("malformed");
     metrics.keep_certificates(vec![CertificateExpiry {

@@ -349,6 +349,10 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
         "[listeners.a]\naddress = \"0.0.0.0:443\"\ncert = \"cert\"\nkey = \"key\"\n",
     ),
     (
+        "ACME",
+        "[listeners.a]\naddress = \"0.0.0.0:443\"\nacme = \"a.example\"\n[acme]\nfolder = \"/acme\"\n",
+    ),
+    (
         "ACCOUNT",
         "[geoserver]\nusername = \"a\"\npassword_file = \"secret\"\n",
     ),
@@ -375,6 +379,13 @@ pub(crate) const WITHOUT_DEFAULT: &[&[&str]] = &[
         "listeners.public.hsts",
     ],
     &["listeners.plain.address", "listeners.plain.https_redirect"],
+    &[
+        "listeners.renewed.address",
+        "listeners.renewed.acme",
+        "acme.folder",
+        "acme.contact",
+        "acme.ca",
+    ],
     &[
         "listeners.balanced.address",
         "listeners.balanced.proxy_protocol_from",

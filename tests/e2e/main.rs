@@ -11,6 +11,7 @@ mod long_posts;
 mod requests;
 mod rig;
 
+mod acme;
 mod activation;
 mod affinity;
 mod catalog;

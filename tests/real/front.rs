@@ -1,7 +1,6 @@
 //! The real binary, `geofront run` on a configuration file, on ports the kernel chose; stopped when
 //! dropped.
 
-#[cfg(feature = "h2spec")]
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -31,7 +30,6 @@ pub(crate) struct Front {
 #[derive(Deserialize)]
 struct Ports {
     listen: Vec<SocketAddr>,
-    #[cfg(feature = "h2spec")]
     listeners: HashMap<String, SocketAddr>,
     admin: SocketAddr,
 }
@@ -73,7 +71,6 @@ impl Front {
     }
 
     /// The address of a listener with a name.
-    #[cfg(feature = "h2spec")]
     pub(crate) fn listener(&self, name: &str) -> SocketAddr {
         self.ports.listeners[name]
     }

@@ -3,6 +3,7 @@
 //!
 //! A program that is missing fails the test, which names the package: `make test` installs them.
 
+mod acme;
 mod front;
 #[cfg(feature = "h2spec")]
 mod h2spec;

@@ -21,6 +21,7 @@ pub(crate) const FLOORS: &[(&str, u8)] = &[
     ("cluster", 3),
     ("control", 4),
     ("metrics", 4),
+    ("acme", 5),
     ("config_reload", 5),
     ("upstream_peer", 5),
     ("waiting_room", 5),

@@ -95,15 +95,7 @@ impl Check<'_> {
         if !slot.is_absent() {
             return self.whole_path("catalog.state_file", slot, "a file");
         }
-        let folders = self
-            .environment
-            .variable(STATE_DIRECTORY)
-            .unwrap_or_default();
-        let folder = folders
-            .split(':')
-            .next()
-            .filter(|folder| folder.starts_with('/'));
-        let file = folder.map(|folder| PathBuf::from(folder).join(STATE_FILE));
+        let file = self.state_file_unnoted(slot);
         match &file {
             Some(path) => self.note_derived(
                 "catalog.state_file",
@@ -113,5 +105,21 @@ impl Check<'_> {
             None => self.note("catalog.state_file", String::new(), None),
         }
         file
+    }
+
+    /// Returns the state file, written or of the service manager, without a check of its path.
+    pub(super) fn state_file_unnoted(&self, slot: &Slot<String>) -> Option<PathBuf> {
+        if let Some(written) = slot.given() {
+            return Some(PathBuf::from(&written.value));
+        }
+        let folders = self
+            .environment
+            .variable(STATE_DIRECTORY)
+            .unwrap_or_default();
+        let folder = folders
+            .split(':')
+            .next()
+            .filter(|folder| folder.starts_with('/'));
+        folder.map(|folder| PathBuf::from(folder).join(STATE_FILE))
     }
 }

@@ -12,23 +12,35 @@ use crate::config::environment::read_bounded;
 use crate::config::raw::{Named, RawListener, Slot};
 use crate::config::source::At;
 use crate::config::value::Written;
-use crate::config::{ClientCertificate, Config, Listener, ListenerTls, UpstreamName, defaults};
+use crate::config::{
+    AcmeCertificate, ClientCertificate, Config, Listener, ListenerTls, UpstreamName, defaults,
+};
+
+/// The certificates of a listener, and where they are from.
+struct CertificateSource {
+    /// `None` after a problem was reported.
+    certificates: Option<Vec<ServerCertificate>>,
+    acme: Option<AcmeCertificate>,
+    files: Vec<(PathBuf, PathBuf)>,
+}
 
 impl Check<'_> {
     /// Reads the listeners, which may have files in common with those of `running`.
     pub(super) fn listeners(
         &mut self,
         raw: &[Named<RawListener>],
+        acme_folder: Option<&Path>,
         running: Option<&Config>,
     ) -> Vec<Listener> {
         raw.iter()
-            .filter_map(|named| self.listener(named, running))
+            .filter_map(|named| self.listener(named, acme_folder, running))
             .collect()
     }
 
     fn listener(
         &mut self,
         named: &Named<RawListener>,
+        acme_folder: Option<&Path>,
         running: Option<&Config>,
     ) -> Option<Listener> {
         let name = &named.name.value;
@@ -48,7 +60,8 @@ impl Check<'_> {
             self.refuse(problem.at(named.name.at));
         }
         let running = running.and_then(|config| config.listener(name));
-        let tls = self.tls(named, running.and_then(|listener| listener.tls.as_deref()));
+        let used = running.and_then(|listener| listener.tls.as_deref());
+        let tls = self.tls(named, acme_folder, used);
         let https_redirect = self.https_redirect(&key("https_redirect"), raw);
         let proxy_protocol_from = self.list(
             &key("proxy_protocol_from"),
@@ -60,6 +73,7 @@ impl Check<'_> {
             address: address?,
             tls: tls.map(Arc::new),
             http2_without_tls: raw.cert.is_absent()
+                && raw.acme.is_absent()
                 && self.value(&key("http2"), &raw.http2, defaults::HTTP2_WITHOUT_TLS),
             https_redirect,
             proxy_protocol_from,
@@ -69,6 +83,7 @@ impl Check<'_> {
     fn tls(
         &mut self,
         named: &Named<RawListener>,
+        acme_folder: Option<&Path>,
         running: Option<&ListenerTls>,
     ) -> Option<ListenerTls> {
         let raw = &named.table;
@@ -87,23 +102,28 @@ impl Check<'_> {
             Duration::ZERO,
             defaults::HSTS_TIMES,
         );
-        let Some(cert) = raw.cert.given() else {
-            if raw.cert.is_absent() {
-                self.needs_cert(&named.name.value, raw);
-            }
-            return None;
-        };
-        let http2 = self.value(&key("http2"), &raw.http2, defaults::HTTP2);
+        let acme = self.acme_certificate(named, acme_folder);
+        if raw.cert.is_absent() && raw.acme.is_absent() {
+            self.needs_cert(&named.name.value, raw);
+        }
         let mut kept = Vec::new();
         let owner = format!("listener `{}`", named.name.value);
-        let pairs = self.pairs(&named.name.value, cert, &raw.key)?;
-        let mut certificates = Vec::new();
-        for (cert, key) in &pairs {
-            let files = (self.beside(cert), self.beside(key));
-            let before = running.and_then(|running| running.certificate_in(&files));
-            let read = self.pair(cert, key, ServerCertificate::from_pem);
-            certificates.push(self.or_kept(&owner, read, before, &mut kept));
-        }
+        let source = match (raw.cert.given(), acme) {
+            (Some(cert), None) => self.read_pairs(named, cert, running, &mut kept)?,
+            (_, Some((acme, issued))) => CertificateSource {
+                // What was ordered before stays in use until there is another.
+                certificates: Some(
+                    issued
+                        .or_else(|| running?.certificates.first().cloned())
+                        .into_iter()
+                        .collect(),
+                ),
+                acme: Some(acme),
+                files: Vec::new(),
+            },
+            (None, None) => return None,
+        };
+        let http2 = self.value(&key("http2"), &raw.http2, defaults::HTTP2);
         let client_authorities = raw.client_ca.given().map(|written| {
             let file = self.beside(written);
             let before = running.filter(|running| running.client_ca.as_ref() == Some(&file));
@@ -117,19 +137,42 @@ impl Check<'_> {
                 "`client_ca` names the file with the authorities whose certificates are accepted",
             ));
         }
-        let files = pairs
-            .iter()
-            .map(|(cert, key)| (self.beside(cert), self.beside(key)));
         Some(ListenerTls {
-            files: files.collect(),
-            // Where one is missing, a problem is reported.
-            certificates: certificates.into_iter().collect::<Option<_>>()?,
+            files: source.files,
+            certificates: source.certificates?,
+            acme: source.acme,
             client_ca: raw.client_ca.given().map(|written| self.beside(written)),
             client_authorities: client_authorities.flatten(),
             client_certificate,
             http2,
             hsts,
             kept,
+        })
+    }
+
+    /// Reads the certificates that `cert` and `key` name.
+    fn read_pairs(
+        &mut self,
+        named: &Named<RawListener>,
+        cert: &Written<Vec<Written<String>>>,
+        running: Option<&ListenerTls>,
+        kept: &mut Vec<String>,
+    ) -> Option<CertificateSource> {
+        let owner = format!("listener `{}`", named.name.value);
+        let pairs = self.pairs(&named.name.value, cert, &named.table.key)?;
+        let mut certificates = Vec::new();
+        let mut all_files = Vec::new();
+        for (cert, key) in &pairs {
+            let files = (self.beside(cert), self.beside(key));
+            let before = running.and_then(|running| running.certificate_in(&files));
+            let read = self.pair(cert, key, ServerCertificate::from_pem);
+            certificates.push(self.or_kept(&owner, read, before, kept));
+            all_files.push(files);
+        }
+        Some(CertificateSource {
+            certificates: certificates.into_iter().collect(),
+            acme: None,
+            files: all_files,
         })
     }
 
@@ -171,7 +214,9 @@ impl Check<'_> {
         for (key, at) in written {
             let Some(at) = at else { continue };
             let problem = Problem::new(format!("`listeners.{name}.{key}` without `cert`")).at(at);
-            self.refuse(problem.help("a listener speaks TLS if `cert` names its certificate"));
+            self.refuse(problem.help(
+                "a listener speaks TLS if `cert` names its certificate, or `acme` the host names of one to order",
+            ));
         }
     }
 
@@ -254,9 +299,10 @@ impl Check<'_> {
     fn https_redirect(&mut self, key: &str, raw: &RawListener) -> Option<u16> {
         let port = self.within(key, &raw.https_redirect, 0, defaults::PORTS);
         let at = raw.https_redirect.at()?;
-        if let Some(cert) = raw.cert.at() {
-            let problem = Problem::new(format!("`{key}` on a listener with `cert`")).at(at);
-            self.refuse(problem.label(format!("`cert` is at {}", self.sources.origin(cert))));
+        for (tls, tls_at) in [("cert", raw.cert.at()), ("acme", raw.acme.at())] {
+            let Some(tls_at) = tls_at else { continue };
+            let problem = Problem::new(format!("`{key}` on a listener with `{tls}`")).at(at);
+            self.refuse(problem.label(format!("`{tls}` is at {}", self.sources.origin(tls_at))));
         }
         u16::try_from(port).ok()
     }

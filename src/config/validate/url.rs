@@ -107,7 +107,7 @@ fn host_and_port(authority: &str, default_port: u16) -> Option<(&str, u16)> {
 }
 
 /// True for an address, or a name that DNS, `/etc/hosts` or a container network may have.
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     let is_name = !host.is_empty()
         && host.len() <= 253
         && host

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::preface;
 use crate::config::{Config, Listener};
 use crate::metrics::{Metrics, NetworkMemory};
-use crate::proxy::tls::{TlsSettings, TlsSocket};
+use crate::proxy::tls::{Handshake, TlsSettings, TlsSocket};
 use crate::proxy_header;
 
 /// A listener with a name.
@@ -72,13 +72,19 @@ impl NamedListener {
         let Some(tls) = &settings.tls else {
             return greet_without_tls(stream, settings, deadline, metrics).await;
         };
-        match self.tls.accept(stream, tls, deadline).await {
-            Ok(socket) => {
+        let acme = config.acme.as_deref().filter(|_| tls.acme.is_some());
+        match self.tls.accept(stream, tls, acme, deadline).await {
+            Ok(Handshake::Challenge) => {
+                metrics.handshake("acme");
+                tracing::debug!(listener = self.name, "an authority verified a host name");
+                None
+            }
+            Ok(Handshake::Client(socket)) => {
                 metrics.handshake("ok");
                 let arrival = arrival(&socket, tls.hsts);
                 Some(Greeted {
                     arrival: Some(Arc::new(arrival)),
-                    ..Greeted::from(Box::new(socket) as Stream)
+                    ..Greeted::from(socket as Stream)
                 })
             }
             Err(fault) => {

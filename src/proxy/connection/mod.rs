@@ -15,6 +15,7 @@
 //! A healthy connection sets no timer for a request. There is one for the connection, set again
 //! only when it goes off too early.
 
+mod acme;
 mod answer_head;
 mod clients;
 pub(in crate::proxy) mod delivery;
@@ -366,6 +367,14 @@ where
                     break;
                 }
             };
+            if let Some(token) = acme::token(&head, &bytes)
+                && let Some(answer) = acme::answer(&self.config(), token).await
+            {
+                let heads = &self.parts.heads;
+                Box::pin(heads.verify(&mut stream, &head, &bytes, answer)).await;
+                drop(stream);
+                break;
+            }
             if let Some(port) = self.redirect_port() {
                 let heads = &self.parts.heads;
                 Box::pin(heads.redirect(&mut stream, &head, &bytes, port)).await;

@@ -1,11 +1,15 @@
-//! Refuses a head that breaks the rules, in our own name: Pingora never sees it.
+//! Answers heads in our own name, so that Pingora never sees them: those that break the rules,
+//! belong to https, or verify a host name.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
+use http::StatusCode;
 use http::header::{
-    CONNECTION, DATE, HeaderName, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue,
+    LOCATION, STRICT_TRANSPORT_SECURITY,
 };
 use pingora::http::ResponseHeader;
 use pingora::protocols::{GetSocketDigest, Stream};
@@ -17,7 +21,7 @@ use super::stream::ClientStream;
 use crate::control::Control;
 use crate::http1::{ByteRange, Fault, Head};
 use crate::metrics::{ClientAnswer, Metrics};
-use crate::ogc::{self, ErrorShape, RequestClass, RequestHead, Service};
+use crate::ogc::{self, Classified, ErrorShape, RequestClass, RequestHead, Service};
 use crate::proxy::access_log::{AccessLog, End, Record};
 use crate::proxy::client::request_id::RequestId;
 use crate::proxy::response::respond::{self, Refusal};
@@ -71,6 +75,39 @@ impl HeadRefuser {
         self.answer(stream, refusal, method, target, location).await;
     }
 
+    /// Answers a certificate authority that verifies a host name.
+    pub(in crate::proxy) async fn verify(
+        &self,
+        stream: &mut ClientStream<Stream>,
+        head: &Head,
+        bytes: &[u8],
+        answer: String,
+    ) {
+        let part =
+            |span: ByteRange| &bytes[span.start - head.whole.start..span.end - head.whole.start];
+        let mut answer_head = ResponseHeader::build(StatusCode::OK, None).expect("a valid status");
+        for (name, value) in [
+            (CONTENT_TYPE, "application/octet-stream".to_owned()),
+            (CONTENT_LENGTH, answer.len().to_string()),
+            (CACHE_CONTROL, "no-store".to_owned()),
+        ] {
+            let value = HeaderValue::try_from(value).expect("ASCII");
+            answer_head
+                .insert_header(name, value)
+                .expect("a valid name");
+        }
+        let reply = Reply {
+            method: part(head.method),
+            target: part(head.target),
+            request_id: RequestId::fresh(),
+            head: answer_head,
+            body: Bytes::from(answer),
+            classified: None,
+            refusal: None,
+        };
+        self.reply(stream, reply).await;
+    }
+
     async fn answer(
         &self,
         stream: &mut ClientStream<Stream>,
@@ -79,12 +116,10 @@ impl HeadRefuser {
         target: &[u8],
         field: Option<(HeaderName, HeaderValue)>,
     ) {
-        let (started, time) = (Instant::now(), SystemTime::now());
         let request_id = RequestId::fresh();
-        // Methods are tokens, which are ASCII.
-        let method = std::str::from_utf8(method).unwrap_or_default();
         let request = RequestHead {
-            method,
+            // Methods are tokens, which are ASCII.
+            method: std::str::from_utf8(method).unwrap_or_default(),
             target,
             content_type: None,
         };
@@ -96,13 +131,38 @@ impl HeadRefuser {
             ogc::error_shape(classified, &request)
         });
         let (mut head, body) = respond::build(refusal, None, shape, &request_id);
+        if let Some((name, value)) = field {
+            head.insert_header(name, value).expect("a valid name");
+        }
+        let reply = Reply {
+            method,
+            target,
+            request_id,
+            head,
+            body,
+            classified,
+            refusal: Some(refusal),
+        };
+        self.reply(stream, reply).await;
+    }
+
+    /// Sends, counts and logs an answer, after which the connection ends.
+    async fn reply(&self, stream: &mut ClientStream<Stream>, reply: Reply<'_>) {
+        let (started, time) = (Instant::now(), SystemTime::now());
+        let Reply {
+            method,
+            target,
+            request_id,
+            mut head,
+            body,
+            classified,
+            refusal,
+        } = reply;
+        let method = std::str::from_utf8(method).unwrap_or_default();
         let date = HeaderValue::try_from(httpdate::fmt_http_date(time)).expect("a date is ASCII");
         head.insert_header(DATE, date).expect("a valid name");
         head.insert_header(CONNECTION, HeaderValue::from_static("close"))
             .expect("a valid name");
-        if let Some((name, value)) = field {
-            head.insert_header(name, value).expect("a valid name");
-        }
         let mut wire = wire(&head);
         if method != "HEAD" {
             wire.extend_from_slice(&body);
@@ -113,8 +173,10 @@ impl HeadRefuser {
         let class = classified
             .as_ref()
             .map_or(RequestClass::Unknown, |classified| classified.class);
-        let status = is_written.then_some(refusal.status().as_u16());
-        self.metrics.refused(class, refusal.reason());
+        let status = is_written.then_some(head.status.as_u16());
+        if let Some(refusal) = refusal {
+            self.metrics.refused(class, refusal.reason());
+        }
         self.metrics.finished(
             class,
             None,
@@ -152,11 +214,27 @@ impl HeadRefuser {
             } else {
                 0
             },
-            end: End::Refused(refusal.reason()),
+            end: match (refusal, is_written) {
+                (Some(refusal), _) => End::Refused(refusal.reason()),
+                (None, true) => End::Ok,
+                (None, false) => End::ClientAbort,
+            },
             user: None,
             route: None,
         });
     }
+}
+
+/// An answer of ours to a request that goes no further.
+struct Reply<'r> {
+    method: &'r [u8],
+    target: &'r [u8],
+    request_id: RequestId,
+    head: ResponseHeader,
+    body: Bytes,
+    classified: Option<Classified>,
+    /// `None` if the request got what it was for.
+    refusal: Option<Refusal>,
 }
 
 async fn send(stream: &mut ClientStream<Stream>, wire: &[u8]) -> std::io::Result<()> {

@@ -9,6 +9,7 @@
 //!     +-- one deadline for all of it and the first head -----------------+
 //! ```
 
+mod challenge;
 mod server_config;
 mod socket;
 
@@ -20,8 +21,9 @@ use pingora::protocols::Stream;
 use rustls::ServerConfig;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
-use crate::config::ListenerTls;
+use crate::config::{Acme, ListenerTls};
 pub(in crate::proxy) use socket::TlsSocket;
 
 /// The TLS settings of one listener as the handshake needs them.
@@ -29,6 +31,20 @@ pub(in crate::proxy) use socket::TlsSocket;
 pub(in crate::proxy) struct TlsSettings {
     /// Those in use, and what they were made of.
     made: Mutex<Option<(Arc<ListenerTls>, Arc<ServerConfig>)>>,
+}
+
+/// A handshake that was completed.
+pub(in crate::proxy) enum Handshake {
+    /// A client's.
+    Client(Box<TlsSocket>),
+    /// An authority's, which has seen what it wanted (TLS-ALPN-01).
+    Challenge,
+}
+
+impl Handshake {
+    fn done(stream: TlsStream<Stream>) -> Self {
+        Self::Client(Box::new(TlsSocket::new(stream)))
+    }
 }
 
 /// The reason why a handshake failed. The variants are the labels of the metric.
@@ -48,6 +64,8 @@ pub(in crate::proxy) enum HandshakeFault {
     Incompatible,
     /// Another violation of the protocol.
     Protocol,
+    /// The listener has no certificate yet.
+    NoCertificate,
     /// The settings of the listener cannot be used.
     Internal,
 }
@@ -63,22 +81,35 @@ impl HandshakeFault {
             Self::ClientCertificate => "client-certificate",
             Self::Incompatible => "incompatible",
             Self::Protocol => "protocol",
+            Self::NoCertificate => "no-certificate",
             Self::Internal => "internal",
         }
     }
 }
 
 impl TlsSettings {
-    /// Does the handshake on a new connection.
+    /// Does the handshake on a new connection. `acme` is set if the certificate of the listener is
+    /// ordered by ACME; handshakes of the authority end with it.
     pub(in crate::proxy) async fn accept(
         &self,
         stream: Stream,
         tls: &Arc<ListenerTls>,
+        acme: Option<&Acme>,
         deadline: Instant,
-    ) -> Result<TlsSocket, HandshakeFault> {
-        let acceptor = TlsAcceptor::from(self.of(tls)?);
-        match timeout_at(deadline, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => Ok(TlsSocket::new(stream)),
+    ) -> Result<Handshake, HandshakeFault> {
+        let config = self.of(tls)?;
+        let handshake = async {
+            match acme {
+                None => TlsAcceptor::from(config)
+                    .accept(stream)
+                    .await
+                    .map(Handshake::done),
+                Some(acme) => challenge::accept(stream, config, acme).await,
+            }
+        };
+        match timeout_at(deadline, handshake).await {
+            Ok(Ok(handshake)) => Ok(handshake),
+            Ok(Err(_)) if tls.certificates.is_empty() => Err(HandshakeFault::NoCertificate),
             Ok(Err(error)) => Err(fault_of(&error)),
             Err(_) => Err(HandshakeFault::Timeout),
         }
