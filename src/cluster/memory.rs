@@ -131,14 +131,14 @@ impl Memory {
                 .map(|limit| LearnedLimit { address, limit }),
         );
         let is_replica = state.upstream.role == Role::Replica;
-        let main_update_sequence = is_replica
+        let remembered = is_replica
             .then(|| catalog.remembered(&state.catalog))
             .flatten();
         self.upstreams
-            .extend(main_update_sequence.map(|main_update_sequence| Remembered {
+            .extend(remembered.map(|remembered| Remembered {
                 name,
                 address,
-                main_update_sequence,
+                main_update_sequence: remembered.main_update_sequence,
                 is_reloading: state.catalog.may_be_empty(),
             }));
     }

@@ -259,7 +259,7 @@ impl Snapshot {
                 .lease(demand, now)
                 .map_or(Found::Full, Found::Taken),
             Route::Returning(id) if !tried.contains(*id) => Found::Full,
-            Route::One(_) | Route::Returning(_) => Found::Nobody,
+            Route::One(_) | Route::Returning(_) => Found::NoneEligible,
         };
         self.concluded(found, class, tried)
             .map_err(|why| match why {
@@ -282,7 +282,7 @@ impl Snapshot {
             Some(main) => main
                 .lease(self.demands[class], now)
                 .map_or(Found::Full, Found::Taken),
-            None => Found::Nobody,
+            None => Found::NoneEligible,
         };
         self.concluded(found, class, tried)
     }
@@ -296,8 +296,8 @@ impl Snapshot {
         match found {
             Found::Taken(selection) => Ok(selection),
             Found::Full => Err(NoUpstream::Full),
-            Found::Nobody if self.is_any_tried(class, tried) => Err(NoUpstream::AllTried),
-            Found::Nobody => Err(NoUpstream::NoneEligible),
+            Found::NoneEligible if self.is_any_tried(class, tried) => Err(NoUpstream::AllTried),
+            Found::NoneEligible => Err(NoUpstream::NoneEligible),
         }
     }
 

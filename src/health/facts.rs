@@ -128,14 +128,14 @@ impl Facts {
         match verdict {
             Verdict::Passed => {
                 self.content.passed(config.rise);
-                self.has_not_failed();
+                self.clear_failures();
                 self.passed_at = Some(sent);
                 self.passing_since.get_or_insert(now);
                 false
             }
             Verdict::Refused => {
                 self.content.passed(config.rise);
-                self.has_not_failed();
+                self.clear_failures();
                 false
             }
             Verdict::Failed => {
@@ -149,7 +149,7 @@ impl Facts {
         }
     }
 
-    fn has_not_failed(&mut self) {
+    fn clear_failures(&mut self) {
         (self.failing_since, self.failed_at, self.contradicted_since) = (None, None, None);
     }
 

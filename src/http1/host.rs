@@ -24,11 +24,12 @@ impl<'a> Authority<'a> {
             },
         };
         let is_host = host.starts_with(b"[") || is_name(host);
-        let port = port.map(parse_port);
-        (is_host && port != Some(None)).then(|| Self {
-            host,
-            port: port.flatten().flatten(),
-        })
+        let port = match port {
+            // RFC 3986 allows a colon without a port.
+            None | Some([]) => None,
+            Some(digits) => Some(parse_port(digits)?),
+        };
+        is_host.then_some(Self { host, port })
     }
 
     /// True if both are the same place for a client of `default_port`.
@@ -62,16 +63,12 @@ fn is_name(host: &[u8]) -> bool {
     (1..=MAX_HOST).contains(&host.len()) && host.iter().all(is_letter)
 }
 
-/// Parses a port. `Some(None)` is a colon without a port, which RFC 3986 allows.
-fn parse_port(digits: &[u8]) -> Option<Option<u16>> {
-    if digits.is_empty() {
-        return Some(None);
-    }
+fn parse_port(digits: &[u8]) -> Option<u16> {
     let is_number = digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit);
     let port = is_number
         .then(|| std::str::from_utf8(digits).ok()?.parse().ok())
         .flatten();
-    port.filter(|port| *port > 0).map(Some)
+    port.filter(|port| *port > 0)
 }
 
 #[cfg(test)]

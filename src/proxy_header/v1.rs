@@ -30,19 +30,16 @@ pub(super) fn read(bytes: &[u8]) -> ProxyHeaderProgress {
         return ProxyHeaderProgress::Malformed;
     };
     let parsed = std::str::from_utf8(line).ok().and_then(parse);
-    parsed.map_or(
-        ProxyHeaderProgress::Malformed,
-        ProxyHeaderProgress::Complete,
-    )
+    parsed.unwrap_or(ProxyHeaderProgress::Malformed)
 }
 
-/// Parses the line. The inner `None` is a client that the load balancer does not know.
-fn parse(line: &str) -> Option<Option<SocketAddr>> {
+/// Parses the line. Returns `None` if it is malformed.
+fn parse(line: &str) -> Option<ProxyHeaderProgress> {
     let mut parts = line.split(' ').skip(1);
     let family = parts.next()?;
     if family == "UNKNOWN" {
         // Whatever else is on the line is to be ignored.
-        return Some(None);
+        return Some(ProxyHeaderProgress::Complete(None));
     }
     let (source, destination) = (parts.next()?, parts.next()?);
     let (source_port, destination_port) = (port(parts.next()?)?, port(parts.next()?)?);
@@ -56,7 +53,8 @@ fn parse(line: &str) -> Option<Option<SocketAddr>> {
     };
     // The destination must be well formed, too, but it is of no use.
     let _ = (address(destination)?, destination_port);
-    Some(Some(SocketAddr::new(address(source)?, source_port)))
+    let source = SocketAddr::new(address(source)?, source_port);
+    Some(ProxyHeaderProgress::Complete(Some(source)))
 }
 
 /// Digits without a sign and without leading zeros.

@@ -1,5 +1,5 @@
-//! Rules for shapes of code that a reader has to take apart: tuples as parameters, and `drop` to
-//! discard a result.
+//! Rules for shapes of code that a reader has to take apart: tuples as parameters, `drop` to
+//! discard a result, options of options, and predicates that change something.
 
 use crate::Violation;
 use crate::source::{Token, tokens};
@@ -76,6 +76,39 @@ pub(crate) fn dropped_results(file: &str, code: &str) -> Vec<Violation> {
         .collect()
 }
 
+/// Options of options. A reader has to remember the meaning of each `None`: an enum has names for
+/// them.
+pub(crate) fn nested_options(file: &str, code: &str) -> Vec<Violation> {
+    let tokens = tokens(code);
+    let is_nested =
+        |at: &usize| (0..4).all(|n| tokens.get(at + n).is_some_and(|t| t.text == NESTED[n]));
+    (0..tokens.len())
+        .filter(is_nested)
+        .map(|at| Violation::new(file, tokens[at].line, "an option of an option"))
+        .collect()
+}
+
+const NESTED: [&str; 4] = ["Option", "<", "Option", "<"];
+
+/// Functions with the name of a predicate that take `&mut self`.
+pub(crate) fn mutating_predicates(file: &str, code: &str) -> Vec<Violation> {
+    let tokens = tokens(code);
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text);
+    (0..tokens.len())
+        .filter(|&at| {
+            let is_predicate = ["is_", "has_", "may_", "can_"]
+                .iter()
+                .any(|prefix| text(at + 1).starts_with(prefix));
+            let receiver = [text(at + 2), text(at + 3), text(at + 4), text(at + 5)];
+            text(at) == "fn" && is_predicate && receiver == ["(", "&", "mut", "self"]
+        })
+        .map(|at| {
+            let what = format!("`{}` is a predicate and may change something", text(at + 1));
+            Violation::new(file, tokens[at].line, what)
+        })
+        .collect()
+}
+
 fn is_letter(c: char) -> bool {
     c.is_alphabetic() || c == '_'
 }
@@ -109,6 +142,19 @@ mod tests {
         ] {
             assert_eq!(tuple_parameters("src/x.rs", code).len(), 0, "{code}");
         }
+    }
+
+    #[test]
+    fn options_of_options_and_predicates_that_change_something_are_caught() {
+        let nested = |code: &str| nested_options("src/x.rs", code).len();
+        assert_eq!(nested("fn f() -> Option<Option<u8>> { None }"), 1);
+        assert_eq!(nested("fn f() -> Option<Vec<Option<u8>>> { None }"), 0);
+        let mutating = |code: &str| mutating_predicates("src/x.rs", code).len();
+        assert_eq!(mutating("fn is_gone(&mut self, n: u8) -> bool { true }"), 1);
+        assert_eq!(
+            mutating("fn is_gone(&self) {} fn gone(&mut self) {} fn is_x(x: &mut X) {}"),
+            0
+        );
     }
 
     #[test]

@@ -440,7 +440,7 @@ impl Changes {
     }
 
     /// Notes that the main answered without its update sequence, or not at all.
-    pub(super) fn is_silent(&mut self, now: Instant) {
+    pub(super) fn note_silence(&mut self, now: Instant) {
         self.silent_since.get_or_insert(now);
     }
 
@@ -452,7 +452,7 @@ impl Changes {
 
     /// Notes a reload of the main. Its next update sequence belongs to the same catalog, whatever
     /// its value, and no replica is reloaded before it is known.
-    pub(super) fn is_main_reloaded(&mut self) {
+    pub(super) fn note_main_reload(&mut self) {
         (self.update_sequence, self.has_been_queried) = (None, false);
     }
 

@@ -199,7 +199,7 @@ impl CatalogMachine {
         upstreams.want_main_reload(next);
         upstreams.report(at, Some(what));
         // A reload moves the update sequence of stock GeoServer. That move belongs to this change.
-        self.changes.is_main_reloaded();
+        self.changes.note_main_reload();
         self.inflation.forget();
         upstreams.main_reads_soon(now);
     }

@@ -150,7 +150,7 @@ impl CatalogMachine {
         now: Instant,
     ) {
         if update_sequence.is_none() && upstreams.main_id() == Some(id) {
-            self.changes.is_silent(now);
+            self.changes.note_silence(now);
         }
         self.reading_ended(upstreams, id, sent_at, update_sequence, now);
     }
@@ -305,7 +305,7 @@ impl CatalogMachine {
         }
         let settled = self.changes.settled();
         if let Some(former) = before.and_then(|id| upstreams.position(id)) {
-            upstreams[former].catalog.was_the_main(settled);
+            upstreams[former].catalog.become_replica(settled);
         }
         self.inflation.forget();
         let change = self.changes.another_main(now);
@@ -467,7 +467,7 @@ impl CatalogMachine {
         let epoch = self.changes.epoch();
         upstreams.emit(None, TransitionKind::CatalogChanged { epoch, source });
         if let Some(main) = upstreams.iter_mut().find(|state| state.upstream.is_main()) {
-            main.catalog.is_the_main(epoch);
+            main.catalog.become_main(epoch);
         }
         for at in 0..upstreams.len() {
             // A replica that waits for the pause after the last roll may as well wait for this

@@ -49,7 +49,7 @@ impl Evidence {
                 return false;
             }
         }
-        if !self.is_time(now) {
+        if !self.begin_pause(now) {
             return false;
         }
         self.missing.retain(|missing| *missing.layer != *layer);
@@ -80,7 +80,8 @@ impl Evidence {
         *self = Self::default();
     }
 
-    fn is_time(&mut self, now: Instant) -> bool {
+    /// Begins the pause between two reloads for evidence. Returns false if one runs.
+    fn begin_pause(&mut self, now: Instant) -> bool {
         let pause = match self.last {
             Some((last, pause)) if now < last + pause => return false,
             // The evidence came right after the pause, so the last reload did not help.

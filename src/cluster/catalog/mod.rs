@@ -57,7 +57,7 @@ pub use rolls::{Hold, ReplicaRoll, RollReason, RollReport};
 pub use status::{CatalogStatus, LastCatalogReload, ReloadPhase, UpstreamCatalog};
 
 pub(super) use main_reload::MainReload;
-pub(super) use replica_catalog::{ReloadTarget, ReplicaCatalog};
+pub(super) use replica_catalog::{ReloadTarget, RememberedCatalog, ReplicaCatalog};
 
 use canary_doubt::CanaryDoubt;
 use changes::Changes;
@@ -124,9 +124,8 @@ impl CatalogMachine {
         (self.tickets, self.concern.clone())
     }
 
-    /// Returns the main's update sequence to be remembered for a replica's catalog, as
-    /// [`ReplicaCatalog::remembered`] does.
-    pub(super) fn remembered(&self, replica: &ReplicaCatalog) -> Option<Option<u64>> {
+    /// Returns the catalog to be remembered for a replica; `None` if nothing is known of it.
+    pub(super) fn remembered(&self, replica: &ReplicaCatalog) -> Option<RememberedCatalog> {
         let is_at_rest = self.changes.is_at_rest();
         let update_sequence = self.changes.update_sequence().filter(|_| is_at_rest);
         replica.remembered(self.changes.epoch(), update_sequence)

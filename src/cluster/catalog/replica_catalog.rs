@@ -20,6 +20,13 @@ pub(in crate::cluster) use self::reload::ReloadTarget;
 pub(super) use self::reload::Step;
 use self::reload::{GIVEN_UP_AT_LEAST, Phase, Testing};
 
+/// A replica's catalog, as the process after this one is to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cluster) struct RememberedCatalog {
+    /// Update sequence of the main that the catalog belongs to; `None` if a reload is owed to it.
+    pub(in crate::cluster) main_update_sequence: Option<u64>,
+}
+
 #[derive(Debug)]
 pub(in crate::cluster) struct ReplicaCatalog {
     /// Epoch of the replica's catalog, as a lower bound. `None`: older than every known epoch.
@@ -192,20 +199,24 @@ impl ReplicaCatalog {
         is_reloading
     }
 
-    /// Returns the update sequence of the main for its catalog, with `None` inside if a reload is
-    /// owed to it. Returns `None` if nothing is known of it.
+    /// Returns its catalog for the process after this one; `None` if nothing is known of it.
     pub(in crate::cluster) fn remembered(
         &self,
         epoch: u64,
         main_update_sequence: Option<u64>,
-    ) -> Option<Option<u64>> {
+    ) -> Option<RememberedCatalog> {
+        let of = |main_update_sequence| {
+            Some(RememberedCatalog {
+                main_update_sequence,
+            })
+        };
         match self.basis {
-            _ if !self.is_fresh(epoch) => Some(None),
+            _ if !self.is_fresh(epoch) => of(None),
             Basis::Assumption => None,
             // The memory of the former process is still all the evidence there is.
-            Basis::Memory(update_sequence) => Some(Some(update_sequence)),
-            Basis::Early => Some(None),
-            Basis::Knowledge => Some(main_update_sequence),
+            Basis::Memory(update_sequence) => of(Some(update_sequence)),
+            Basis::Early => of(None),
+            Basis::Knowledge => of(main_update_sequence),
         }
     }
 
@@ -304,14 +315,14 @@ impl ReplicaCatalog {
     }
 
     /// Makes it the main. Its catalog is the one that the others must have.
-    pub(in crate::cluster) fn is_the_main(&mut self, epoch: u64) {
+    pub(in crate::cluster) fn become_main(&mut self, epoch: u64) {
         (self.held, self.basis, self.phase) = (Some(epoch), Basis::Knowledge, Phase::Serving);
         (self.failures, self.retry_at) = (0, None);
     }
 
     /// Makes it a replica, because another upstream is the main now and adds to the unsettled
     /// changes.
-    pub(super) fn was_the_main(&mut self, settled: u64) {
+    pub(super) fn become_replica(&mut self, settled: u64) {
         self.held = self.held.min(Some(settled));
     }
 

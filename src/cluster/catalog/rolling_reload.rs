@@ -79,7 +79,7 @@ impl CatalogMachine {
         let is_going_on = waits_for_main
             || upstreams.iter().any(UpstreamState::is_on_its_way)
             || upstreams.iter().any(|state| state.catalog.is_postponed())
-            || self.has_candidate(upstreams, now);
+            || self.finds_candidate(upstreams, now);
         if !is_going_on
             && let Some(report) = self.rolls.end(upstreams.config.catalog.roll_share, now)
         {
@@ -327,7 +327,7 @@ impl CatalogMachine {
         next
     }
 
-    fn has_candidate(&mut self, upstreams: &Upstreams, now: Instant) -> bool {
+    fn finds_candidate(&mut self, upstreams: &Upstreams, now: Instant) -> bool {
         let is_main_ready =
             !upstreams.is_main_to_be_reloaded() && !self.main_answers_soon(upstreams);
         upstreams.can_reload() && is_main_ready && self.candidate(upstreams, now).is_some()

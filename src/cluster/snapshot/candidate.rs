@@ -24,6 +24,21 @@ pub(in crate::cluster) struct Candidate {
     pub(super) seed: u64,
 }
 
+/// The result of choosing one of some candidates and taking its slot.
+pub(super) enum Choice {
+    Taken(Selection),
+    /// Another request took the slot of the chosen candidate, or the candidate was closed.
+    Lost,
+    NoSlot,
+}
+
+impl Choice {
+    /// Returns the result for a chosen candidate that gave this slot.
+    pub(super) fn of(selection: Option<Selection>) -> Self {
+        selection.map_or(Self::Lost, Self::Taken)
+    }
+}
+
 /// The source of an upstream's cap.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cluster) enum CapSource {

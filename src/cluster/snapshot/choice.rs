@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::candidate::Choice;
 use super::near::Near;
 use super::{Candidate, Route, Selection, Snapshot, Tried};
 use crate::balance::{Demand, Mean, pick_by};
@@ -21,7 +22,8 @@ pub(super) enum Found {
     Taken(Selection),
     /// Eligible upstreams exist, but none has a free slot.
     Full,
-    Nobody,
+    /// No upstream is eligible.
+    NoneEligible,
 }
 
 /// Upstreams of equal rank in serving a class.
@@ -56,7 +58,7 @@ impl Snapshot {
             let otherwise = if trials().next().is_some() {
                 Found::Full
             } else {
-                Found::Nobody
+                Found::NoneEligible
             };
             taken.map_or(otherwise, Found::Taken)
         };
@@ -66,7 +68,7 @@ impl Snapshot {
         } else {
             serving().or_else(|| trial(false))
         };
-        if matches!(found, Found::Nobody) {
+        if matches!(found, Found::NoneEligible) {
             trial(true).or_else(|| {
                 // Another request's trial is worth waiting for when there is no other upstream.
                 let is_tried_by_another = self
@@ -75,7 +77,7 @@ impl Snapshot {
                 if is_tried_by_another {
                     Found::Full
                 } else {
-                    Found::Nobody
+                    Found::NoneEligible
                 }
             })
         } else {
@@ -128,7 +130,7 @@ impl Snapshot {
             }
         }
         match self.choose(&self.first, demand, near, tried, &|_| true, now) {
-            Found::Nobody => self.choose(&self.backup, demand, near, tried, &|_| true, now),
+            Found::NoneEligible => self.choose(&self.backup, demand, near, tried, &|_| true, now),
             found => found,
         }
     }
@@ -140,7 +142,7 @@ impl Snapshot {
         tried: &Tried,
         now: Instant,
     ) -> Found {
-        let mut found = Found::Nobody;
+        let mut found = Found::NoneEligible;
         for Tier {
             candidates,
             relieves,
@@ -166,10 +168,10 @@ impl Snapshot {
             relieves: false,
         };
         let (fresh, backup, main) = (tier(&self.fresh), tier(&self.backup), tier(&self.main));
-        let (stale, nobody) = (tier(&self.stale), tier(&[]));
+        let (stale, none) = (tier(&self.stale), tier(&[]));
         match (class, self.config.catalog.stale) {
             (RequestClass::Capabilities, StalePolicy::Serve) => [fresh, main, stale],
-            (RequestClass::Capabilities, StalePolicy::Avoid) => [fresh, main, nobody],
+            (RequestClass::Capabilities, StalePolicy::Avoid) => [fresh, main, none],
             (_, StalePolicy::Serve) => [
                 fresh,
                 Tier {
@@ -215,20 +217,18 @@ impl Snapshot {
                 None => self.least_loaded(candidates, demand, tried, allowed, now),
             };
             match chosen {
-                Some(Some(selection)) => return Found::Taken(selection),
-                // Another request took the slot, or the upstream was closed.
-                Some(None) => {}
-                None if candidates.iter().any(|candidate| !candidate.is_out(tried)) => {
+                Choice::Taken(selection) => return Found::Taken(selection),
+                Choice::Lost => {}
+                Choice::NoSlot if candidates.iter().any(|candidate| !candidate.is_out(tried)) => {
                     return Found::Full;
                 }
-                None => return Found::Nobody,
+                Choice::NoSlot => return Found::NoneEligible,
             }
         }
         Found::Full
     }
 
-    /// Takes a slot on the candidate with the least load. Returns `None` if none has a free slot,
-    /// and `Some(None)` if the chosen one has lost its free slot meanwhile.
+    /// Takes a slot on the candidate with the least load.
     fn least_loaded(
         &self,
         candidates: &[Candidate],
@@ -236,7 +236,7 @@ impl Snapshot {
         tried: &Tried,
         allowed: &dyn Fn(&Candidate) -> bool,
         now: Instant,
-    ) -> Option<Option<Selection>> {
+    ) -> Choice {
         let start = if candidates.len() > 1 {
             self.rotation.next()
         } else {
@@ -244,24 +244,25 @@ impl Snapshot {
         };
         // The cheapest candidate usually has a free slot, and in that case no other cap is
         // examined.
-        let cheapest = &candidates[pick_by(
-            candidates.len(),
-            |at| {
-                candidates[at]
-                    .offer(tried, now)
-                    .filter(|_| allowed(&candidates[at]))
-            },
-            start,
-        )?];
-        if let Some(selection) = cheapest.lease(demand, now) {
-            return Some(Some(selection));
+        let offer = |at: usize| {
+            candidates[at]
+                .offer(tried, now)
+                .filter(|_| allowed(&candidates[at]))
+        };
+        let Some(cheapest) = pick_by(candidates.len(), offer, start) else {
+            return Choice::NoSlot;
+        };
+        if let Some(selection) = candidates[cheapest].lease(demand, now) {
+            return Choice::Taken(selection);
         }
         let has_slot =
             |candidate: &Candidate| candidate.has_slot(demand, tried, now) && allowed(candidate);
         let candidate =
             |at: usize| has_slot(&candidates[at]).then(|| candidates[at].load_sample(now));
-        let chosen = &candidates[pick_by(candidates.len(), candidate, start)?];
-        Some(chosen.lease(demand, now))
+        match pick_by(candidates.len(), candidate, start) {
+            Some(chosen) => Choice::of(candidates[chosen].lease(demand, now)),
+            None => Choice::NoSlot,
+        }
     }
 
     pub(super) fn is_shared(&self, class: RequestClass) -> bool {
@@ -290,10 +291,10 @@ impl Found {
     fn or_else(self, other: impl FnOnce() -> Self) -> Self {
         match self {
             Self::Taken(selection) => Self::Taken(selection),
-            Self::Nobody => other(),
+            Self::NoneEligible => other(),
             Self::Full => match other() {
                 Self::Taken(selection) => Self::Taken(selection),
-                Self::Full | Self::Nobody => Self::Full,
+                Self::Full | Self::NoneEligible => Self::Full,
             },
         }
     }

@@ -23,7 +23,7 @@ impl Snapshot {
         now: Instant,
     ) -> Found {
         match self.select_shared(class, about, near, tried, now) {
-            Found::Nobody => {
+            Found::NoneEligible => {
                 let demand = self.demands[class];
                 self.choose(&self.main, demand, None, tried, &|_| true, now)
             }

@@ -15,7 +15,8 @@
 
 use std::time::Instant;
 
-use super::{Candidate, Selection, Snapshot, Tried};
+use super::candidate::Choice;
+use super::{Candidate, Snapshot, Tried};
 use crate::balance::{AFFINITY_OVERFLOW, AffinityCandidate, AffinityRequest, Demand, pick_near};
 use crate::ogc::RequestClass;
 
@@ -46,8 +47,7 @@ impl Snapshot {
         })
     }
 
-    /// Takes a slot near the companions. As for other requests, `None` means that no upstream has a
-    /// free slot, and `Some(None)` that the chosen one has lost its free slot meanwhile.
+    /// Takes a slot near the companions.
     pub(super) fn nearest(
         &self,
         candidates: &[Candidate],
@@ -56,7 +56,7 @@ impl Snapshot {
         tried: &Tried,
         allowed: &dyn Fn(&Candidate) -> bool,
         now: Instant,
-    ) -> Option<Option<Selection>> {
+    ) -> Choice {
         let Near { wish, may_join } = near;
         let limits = |candidate: &Candidate, is_companion| {
             let limits = candidate.slot_limits(demand, now);
@@ -82,14 +82,17 @@ impl Snapshot {
                 is_slow: candidate.is_slow(),
             })
         };
-        let chosen =
-            &candidates[pick_near(candidates.len(), candidate, wish, self.rotation.next())?];
+        let Some(chosen) = pick_near(candidates.len(), candidate, wish, self.rotation.next())
+        else {
+            return Choice::NoSlot;
+        };
+        let chosen = &candidates[chosen];
         let limits = limits(chosen, self.keys.whereabouts(wish.key).is(chosen.seed));
         let key = self.keys.note(wish.key, chosen.seed);
         let mut selection = chosen.lease_in(limits, demand);
         if let Some(selection) = &mut selection {
             selection.lease.keep(key);
         }
-        Some(selection)
+        Choice::of(selection)
     }
 }

@@ -27,7 +27,7 @@ impl Snapshot {
                 main.lease_in(limits, demand)
                     .map_or(Found::Full, Found::Taken)
             }
-            None => Found::Nobody,
+            None => Found::NoneEligible,
         };
         self.concluded(found, class, tried)
     }
@@ -63,7 +63,7 @@ impl Snapshot {
         match (fresh, main) {
             (Found::Taken(selection), _) => Ok(selection),
             (Found::Full, _) | (_, Err(NoUpstream::Full)) => Err(NoUpstream::Full),
-            (Found::Nobody, main) => main,
+            (Found::NoneEligible, main) => main,
         }
     }
 }

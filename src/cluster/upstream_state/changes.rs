@@ -242,7 +242,7 @@ impl UpstreamState {
 
     /// Makes it the main, whatever its catalog is: administration goes here or nowhere.
     pub(in crate::cluster) fn become_the_main(&mut self, epoch: u64, now: Instant) {
-        self.catalog.is_the_main(epoch);
+        self.catalog.become_main(epoch);
         self.upstream.load.open();
         self.resume_probes(now);
     }

@@ -43,7 +43,7 @@ impl Check<'_> {
             let Some(route) = self.route(&key, listed, site) else {
                 continue;
             };
-            self.can_match(&route, &routes, listed.at);
+            self.refuse_unreachable(&route, &routes, listed.at);
             self.keeps_its_promise(&route, listed.at);
             routes.push((route, listed.at));
         }
@@ -195,7 +195,7 @@ impl Check<'_> {
     }
 
     /// Refuses a rule that no request can reach, or whose conditions exclude each other.
-    fn can_match(&mut self, route: &RouteRule, before: &[(RouteRule, At)], at: At) {
+    fn refuse_unreachable(&mut self, route: &RouteRule, before: &[(RouteRule, At)], at: At) {
         let never = |why: String| {
             Problem::new(format!("rule {} can never match", route.name))
                 .at(at)

@@ -68,7 +68,10 @@ pub(super) fn head(input: &[u8]) -> Option<Naive> {
         method: bytes(method),
         target: bytes(target),
         host: values("host").first().map(|host| bytes(host)),
-        length,
+        length: match length {
+            Length::Chunked => None,
+            Length::Bytes(length) => Some(length),
+        },
     })
 }
 
@@ -160,19 +163,23 @@ fn is_host(target: &str, version: &str, hosts: &[&str]) -> bool {
     }
 }
 
-#[expect(clippy::option_option, reason = "refused, chunked, and a length")]
-fn length(version: &str, lengths: &[&str], codings: &[&str]) -> Option<Option<u64>> {
+/// The length of the body, if its head is right.
+enum Length {
+    Chunked,
+    Bytes(u64),
+}
+
+fn length(version: &str, lengths: &[&str], codings: &[&str]) -> Option<Length> {
     match (lengths, codings) {
-        ([], []) => Some(Some(0)),
-        ([], [coding]) => {
-            (version == "HTTP/1.1" && coding.eq_ignore_ascii_case("chunked")).then_some(None)
-        }
+        ([], []) => Some(Length::Bytes(0)),
+        ([], [coding]) => (version == "HTTP/1.1" && coding.eq_ignore_ascii_case("chunked"))
+            .then_some(Length::Chunked),
         ([length], []) => {
             let is_number = !length.is_empty() && length.chars().all(|c| c.is_ascii_digit());
             is_number
                 .then(|| length.parse::<i64>().ok())
                 .flatten()
-                .map(|length| Some(length as u64))
+                .map(|length| Length::Bytes(length as u64))
         }
         _ => None,
     }

@@ -138,7 +138,7 @@ impl BodyPrefix {
         }
         downstream.enable_retry_buffering();
         let mut bytes = BytesMut::from(std::mem::take(&mut self.bytes));
-        while self.has_room(bytes.len(), limit) || decides && bytes.len() < RETRY_BUFFER {
+        while self.take_memory(bytes.len(), limit) || decides && bytes.len() < RETRY_BUFFER {
             match timeout_at(deadline, downstream.read_request_body()).await {
                 Ok(read) => match read.map_err(|error| error.into_down())? {
                     Some(piece) => bytes.extend_from_slice(&piece),
@@ -163,8 +163,8 @@ impl BodyPrefix {
         Ok(())
     }
 
-    /// Takes memory for `length` bytes in all.
-    fn has_room(&mut self, length: usize, limit: usize) -> bool {
+    /// Takes memory for `length` bytes in all. Returns false if there is none.
+    fn take_memory(&mut self, length: usize, limit: usize) -> bool {
         let more = length
             .saturating_sub(FREE)
             .saturating_sub(self.share.bytes());

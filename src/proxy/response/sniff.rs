@@ -64,7 +64,7 @@ impl Sniffer {
     }
 
     pub(in crate::proxy) fn feed(&mut self, chunk: &[u8]) {
-        if !self.wants_more() || (self.kept.is_empty() && self.is_data(chunk)) {
+        if !self.wants_more() || (self.kept.is_empty() && self.finds_data(chunk)) {
             return;
         }
         self.kept
@@ -85,7 +85,7 @@ impl Sniffer {
     }
 
     /// The short way for almost every answer: the first chunk shows that it is data.
-    fn is_data(&mut self, first: &[u8]) -> bool {
+    fn finds_data(&mut self, first: &[u8]) -> bool {
         if self.looking_for == LookingFor::ReportOrData && !self.is_gzip {
             let head = &first[..first.len().min(MAX_PROLOGUE)];
             self.decide(&BodyHead::of(head), head.len() == MAX_PROLOGUE);

@@ -139,7 +139,8 @@ fn read_parameters(
             }
             _ => {
                 let value = words.next().map_or("", String::as_str);
-                if !valued(balancer, (line, word, value), scope, &mut found) {
+                let parameter = Parameter { line, word, value };
+                if !valued(balancer, parameter, scope, &mut found) {
                     let what = format!("{word} {value} of {}", statement.text);
                     balancer.remark(line, &what, reasons::not_understood(word));
                 }
@@ -149,13 +150,21 @@ fn read_parameters(
     found
 }
 
+/// A parameter of a `server` line with its value, and the number of that line.
+struct Parameter<'a> {
+    line: usize,
+    word: &'a str,
+    value: &'a str,
+}
+
 /// Reads a parameter with a value that is carried over. Returns false for all others.
 fn valued(
     balancer: &mut OldBalancer,
-    (line, word, value): (usize, &str, &str),
+    parameter: Parameter<'_>,
     scope: &SettingScope,
     found: &mut ServerDefaults,
 ) -> bool {
+    let Parameter { line, word, value } = parameter;
     let number = value.parse::<u32>().ok();
     let time = values::time(value, "ms");
     match (word, number, time) {

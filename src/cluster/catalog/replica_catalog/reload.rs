@@ -367,7 +367,7 @@ impl ReplicaCatalog {
             .filter(|cause| may_return && never_began(cause))
         {
             self.phase = Phase::Serving;
-            let (cause, retry_in) = (cause.clone(), self.is_unreached(cause, now));
+            let (cause, retry_in) = (cause.clone(), self.try_later(cause, now));
             return Step::Unreached { cause, retry_in };
         }
         if outcome.as_ref().is_err_and(runs_on) {
@@ -505,7 +505,7 @@ impl ReplicaCatalog {
         match outcome {
             Err(cause) if never_began(&cause) => {
                 self.credential_check = CredentialCheck::NotChecked;
-                let retry_in = self.is_unreached(&cause, now);
+                let retry_in = self.try_later(&cause, now);
                 Step::Failed { cause, retry_in }
             }
             Ok(()) | Err(_) => {
@@ -517,7 +517,7 @@ impl ReplicaCatalog {
 
     /// Keeps it in service because a reload does not reach it. Returns the pause until the next
     /// attempt.
-    fn is_unreached(&mut self, cause: &Cause, now: Instant) -> Duration {
+    fn try_later(&mut self, cause: &Cause, now: Instant) -> Duration {
         let first = if cause.refused_credentials().is_some() {
             REFUSED_RETRY
         } else {

@@ -1,5 +1,7 @@
 //! Which request leads, which follow, and that no follower is left waiting.
 
+use std::task::Poll;
+
 use bytes::Bytes;
 use futures::FutureExt;
 use pingora::http::ResponseHeader;
@@ -44,8 +46,9 @@ fn answer(flights: &Arc<Flights>, body: &'static [u8]) -> Arc<SharedAnswer> {
 }
 
 /// What a follower knows now.
-fn now(follower: &Follower) -> Option<Option<Arc<SharedAnswer>>> {
-    follower.answer(PATIENCE).now_or_never()
+fn now(follower: &Follower) -> Poll<Option<Arc<SharedAnswer>>> {
+    let answer = follower.answer(PATIENCE).now_or_never();
+    answer.map_or(Poll::Pending, Poll::Ready)
 }
 
 fn is_empty(flights: &Flights) -> bool {
@@ -62,7 +65,7 @@ async fn requests_of_one_key_share_an_answer_and_others_do_not() {
     let leader = lead(&flights, b"a");
     let followers = [follow(&flights, b"a"), follow(&flights, b"a")];
     let _another = lead(&flights, b"b");
-    assert!(followers.iter().all(|follower| now(follower).is_none()));
+    assert!(followers.iter().all(|follower| now(follower).is_pending()));
     assert!(leader.begin());
     leader.complete(answer(&flights, b"map"));
     for follower in &followers {
@@ -120,7 +123,10 @@ async fn requests_do_not_wait_again_for_an_answer_that_could_not_be_shared() {
     let follower = follow(&flights, b"a");
     leader.go_alone();
     drop(leader);
-    assert!(matches!(now(&follower), Some(None)), "it goes at once");
+    assert!(
+        matches!(now(&follower), Poll::Ready(None)),
+        "it goes at once"
+    );
     assert!(matches!(flights.join(b"a"), FlightRole::Alone));
     drop(lead(&flights, b"b"));
     tokio::time::advance(ALONE + Duration::from_secs(1)).await;
