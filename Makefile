@@ -1,6 +1,6 @@
 # The two commands of the README, and those of CONTRIBUTING.md. Each installs what it needs and lacks (scripts/setup.sh).
 
-.PHONY: demo test soak search worlds bench bench-catalog bench-mix fuzz build release deb h2spec deny setup screenshots
+.PHONY: demo test soak search worlds bench bench-catalog bench-mix fuzz build release deb deb-trial dist h2spec deny setup screenshots
 
 ## A simulated GeoServer cluster behind a real front door, in one process, with a map page. ARGS="--replicas 5" goes to `geofront demo`.
 ## The first build takes some minutes, and cargo prints its progress; afterwards the demo is up within 10 s.
@@ -85,6 +85,17 @@ release:
 ## target/geofront_VERSION_ARCH.deb from the binary that `make build` or `make release` left.
 deb:
 	@scripts/deb.sh
+
+## Installs, starts, upgrades under load, removes and purges the package of target/release/geofront, in a Debian system that is made
+## for it and booted without a network. For root, and some two minutes the first time. ARGS=BINARY packs another.
+deb-trial:
+	@scripts/setup.sh build deb-trial
+	@scripts/deb-trial.sh $(ARGS)
+
+## target/dist: the package of the binary that `make release` left, a list of its components (SBOM), and their checksums.
+dist:
+	@scripts/setup.sh build
+	@scripts/dist.sh
 
 ## Licences, advisories and sources of every dependency. Asks the network for the advisories, so it stands apart from `make test`.
 deny:

@@ -67,5 +67,8 @@ Description: front door of GeoServer clusters
  changes while it runs.
 CONTROL
 
+# Files have the time of the commit, so that two packages of one binary are equal.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.toml)}
+export SOURCE_DATE_EPOCH
 deb=$directory/geofront_${version}_$arch.deb
 dpkg-deb "$@" --root-owner-group --build "$tree" "$deb"

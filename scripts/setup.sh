@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what a make target needs and this machine lacks, from Debian's packages. Does nothing where nothing is missing.
 #
-#   scripts/setup.sh build|test|bench|release ...
+#   scripts/setup.sh build|test|bench|deb-trial|release ...
 #
 # Services that come with a package are not started: only the programs are used, each test starts its own.
 set -eu
@@ -28,13 +28,17 @@ needs() {
         echo "nginx nginx"
         echo "taskset util-linux"
         ;;
+    deb-trial)
+        echo "debootstrap debootstrap"
+        echo "systemd-nspawn systemd-container"
+        ;;
     release)
         # Profiles are read by the tool of the LLVM that the compiler was built with, or a later one.
         llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
         echo "/usr/lib/llvm-$llvm/bin/llvm-profdata llvm-$llvm"
         ;;
     *)
-        echo "setup: no group is called '$1': build, test, bench or release" >&2
+        echo "setup: no group is called '$1': build, test, bench, deb-trial or release" >&2
         exit 64
         ;;
     esac

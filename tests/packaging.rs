@@ -217,6 +217,13 @@ fn the_debian_package_carries_completions_manual_pages_rules_and_the_dashboard()
     }
 }
 
+#[test]
+fn two_packages_of_one_binary_are_equal() {
+    let [first, second] = [packed(), packed()];
+    let bytes = |deb: &PathBuf| fs::read(deb).expect("the package");
+    assert!(bytes(&first.1) == bytes(&second.1));
+}
+
 /// The service runs as its own user, and its configuration is readable for root and that user
 /// alone.
 #[test]
