@@ -1,6 +1,6 @@
 # The two commands of the README, and those of CONTRIBUTING.md. Each installs what it needs and lacks (scripts/setup.sh).
 
-.PHONY: demo test soak search worlds bench bench-catalog bench-mix fuzz build release deb deb-trial dist h2spec deny setup screenshots
+.PHONY: demo test soak search worlds bench bench-catalog bench-mix fuzz build release deb deb-trial dist kubernetes h2spec deny setup screenshots
 
 ## A simulated GeoServer cluster behind a real front door, in one process, with a map page. ARGS="--replicas 5" goes to `geofront demo`.
 ## The first build takes some minutes, and cargo prints its progress; afterwards the demo is up within 10 s.
@@ -91,6 +91,10 @@ deb:
 deb-trial:
 	@scripts/setup.sh build deb-trial
 	@scripts/deb-trial.sh $(ARGS)
+
+## Lints and renders the Helm chart, and validates it and the plain manifests against the schemas of Kubernetes. Needs Go.
+kubernetes:
+	@scripts/kubernetes.sh
 
 ## target/dist: the package of the binary that `make release` left, a list of its components (SBOM), and their checksums.
 dist:

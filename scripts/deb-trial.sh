@@ -67,8 +67,8 @@ dpkg-deb -R "$first" "$work/packages/next"
 sed -i 's/^Version: .*/&+next/' "$work/packages/next/DEBIAN/control"
 dpkg-deb -Znone --root-owner-group --build "$work/packages/next" "$work/packages/next.deb" >/dev/null
 cp -a "$template" "$system"
-cp "$first" "$system/root/first.deb"
-cp "$work/packages/next.deb" "$system/root/next.deb"
+cp "$first" "$system/srv/first.deb"
+cp "$work/packages/next.deb" "$system/srv/next.deb"
 cp target/debug/examples/geosim "$system/usr/local/bin/geosim"
 
 systemd-nspawn --quiet --directory "$system" --register=no --keep-unit --private-network --console=pipe --boot \
@@ -77,7 +77,7 @@ boot=$!
 await inside systemctl is-active multi-user.target
 
 echo "deb-trial: it is installed"
-inside dpkg --install /root/first.deb >/dev/null 2>"$work/dpkg.log" || fail "the installation failed, see $work/dpkg.log"
+inside dpkg --install /srv/first.deb >/dev/null 2>"$work/dpkg.log" || fail "the installation failed, see $work/dpkg.log"
 inside systemctl is-active --quiet geofront.service && fail "the service runs before it is configured"
 inside geofront check /etc/geofront/geofront.toml >/dev/null || fail "the packaged configuration is refused"
 [ "$(inside stat -c '%U:%G %a' /etc/geofront/geofront.toml)" = "root:geofront 640" ] || fail "the configuration is not the service's"
@@ -96,28 +96,28 @@ main_pid() { inside systemctl show --value --property MainPID geofront.service; 
 [ "$(inside stat --format %U "/proc/$(main_pid)")" = geofront ] || fail "the service does not run as its own user"
 
 echo "deb-trial: a broken configuration changes nothing"
-inside cp -p /etc/geofront/geofront.toml /root/good.toml
+inside cp -p /etc/geofront/geofront.toml /srv/good.toml
 printf 'nonsense = 1\n' | inside tee -a /etc/geofront/geofront.toml >/dev/null
 inside systemctl reload geofront.service 2>/dev/null && fail "a broken configuration was accepted"
 [ "$(draw)" = image/png ] || fail "there is no map after a refused configuration"
-inside cp -p /root/good.toml /etc/geofront/geofront.toml
+inside cp -p /srv/good.toml /etc/geofront/geofront.toml
 inside systemctl reload geofront.service || fail "the good configuration is refused"
 
 echo "deb-trial: it is upgraded under load"
-inside sh -c 'until [ -e /root/upgraded ]; do
+inside sh -c 'until [ -e /srv/upgraded ]; do
     curl --silent --fail --output /dev/null "$1" || echo lost
     echo sent
 done' load "$map" >"$work/load.log" &
 load=$!
 await grep -q sent "$work/load.log"
 before=$(main_pid)
-inside dpkg --install /root/next.deb >/dev/null 2>>"$work/dpkg.log" || fail "the upgrade failed, see $work/dpkg.log"
+inside dpkg --install /srv/next.deb >/dev/null 2>>"$work/dpkg.log" || fail "the upgrade failed, see $work/dpkg.log"
 [ "$(main_pid)" != "$before" ] || fail "the upgrade did not restart the service"
 [ "$(draw)" = image/png ] || fail "there is no map after the upgrade"
-inside touch /root/upgraded
+inside touch /srv/upgraded
 wait "$load"
 grep -q lost "$work/load.log" && fail "the upgrade lost requests: $(grep -c lost "$work/load.log") of $(grep -c sent "$work/load.log")"
-cmp -s "$system/root/good.toml" "$system/etc/geofront/geofront.toml" || fail "the upgrade changed the configuration"
+cmp -s "$system/srv/good.toml" "$system/etc/geofront/geofront.toml" || fail "the upgrade changed the configuration"
 
 echo "deb-trial: it is removed and purged"
 inside dpkg --remove geofront >/dev/null 2>>"$work/dpkg.log" || fail "the removal failed, see $work/dpkg.log"

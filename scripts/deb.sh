@@ -32,6 +32,7 @@ for page in docs/*.md; do put 644 "$page" "/usr/share/doc/geofront/$page"; done
 put 644 packaging/prometheus/geofront.rules.yml /usr/share/geofront/prometheus/geofront.rules.yml
 put 644 packaging/grafana/geofront.json /usr/share/geofront/grafana/geofront.json
 for manifest in packaging/kubernetes/*.yaml; do put 644 "$manifest" "/usr/share/geofront/${manifest#packaging/}"; done
+(cd packaging && find helm -type f) | while read -r file; do put 644 "packaging/$file" "/usr/share/geofront/$file"; done
 put 644 LICENSE /usr/share/doc/geofront/copyright
 put 644 src/demo/vendor/leaflet/LICENSE /usr/share/doc/geofront/leaflet.LICENSE
 put 644 src/geosim/world.LICENSE /usr/share/doc/geofront/world.LICENSE

@@ -126,6 +126,63 @@ fn the_container_runs_without_root_on_a_root_file_system_that_it_cannot_write() 
     assert_eq!(context["capabilities"]["drop"][0].as_str(), Some("ALL"));
 }
 
+/// Every value of `values.yaml` that is no table, by its path; a table without keys is a value.
+fn leaves(value: &Yaml, path: &str, found: &mut BTreeSet<String>) {
+    match value.as_hash() {
+        Some(table) if !table.is_empty() && !OPEN_TABLES.contains(&path) => {
+            for (key, value) in table {
+                let key = key.as_str().expect("a name");
+                let path = if path.is_empty() {
+                    key.to_owned()
+                } else {
+                    format!("{path}.{key}")
+                };
+                leaves(value, &path, found);
+            }
+        }
+        _ => {
+            found.insert(path.to_owned());
+        }
+    }
+}
+
+/// Values that a template passes on as a whole.
+const OPEN_TABLES: &[&str] = &["secrets", "resources"];
+
+#[test]
+fn the_chart_uses_every_value_and_no_other() {
+    let values = YamlLoader::load_from_str(&read("packaging/helm/geofront/values.yaml"));
+    let mut declared = BTreeSet::new();
+    leaves(&values.expect("YAML")[0], "", &mut declared);
+    let folder = root().join("packaging/helm/geofront/templates");
+    let mut used = BTreeSet::new();
+    for template in fs::read_dir(folder).expect("the templates") {
+        let text = fs::read_to_string(template.expect("a file").path()).expect("text");
+        for rest in text.split(".Values.").skip(1) {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '.';
+            let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+            used.insert(rest[..end].to_owned());
+        }
+    }
+    assert_eq!(used, declared);
+}
+
+#[test]
+fn the_chart_has_the_version_and_the_configuration_of_the_manifests() {
+    let chart = read("packaging/helm/geofront/Chart.yaml");
+    for key in ["version", "appVersion"] {
+        let line = format!("\n{key}: {}\n", env!("CARGO_PKG_VERSION"));
+        assert!(chart.contains(&line), "{chart}");
+    }
+    let values = YamlLoader::load_from_str(&read("packaging/helm/geofront/values.yaml"));
+    let values = &values.expect("YAML")[0];
+    assert_eq!(
+        values["config"],
+        document("ConfigMap")["data"]["geofront.toml"]
+    );
+    assert_eq!(values["secrets"], document("Secret")["stringData"]);
+}
+
 #[test]
 fn the_container_image_copies_files_that_exist_and_starts_as_another_user_than_root() {
     let text = read("packaging/Containerfile");
@@ -208,6 +265,10 @@ fn the_debian_package_carries_completions_manual_pages_rules_and_the_dashboard()
         ),
         ("-rw-r--r--", "/usr/share/geofront/grafana/geofront.json"),
         ("-rw-r--r--", "/usr/share/geofront/kubernetes/geofront.yaml"),
+        (
+            "-rw-r--r--",
+            "/usr/share/geofront/helm/geofront/templates/deployment.yaml",
+        ),
         ("-rw-r--r--", "/usr/share/doc/geofront/docs/monitoring.md"),
     ] {
         assert!(
