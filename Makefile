@@ -11,7 +11,7 @@ demo:
 # The worlds of tests/simulation.rs: those of every run, and 64 of the day.
 SIM_SEEDS ?= $(shell date +0..256,%Y%m%d000..%Y%m%d064)
 
-## Everything that must hold, Tomcat, MapServer and promtool included. ARGS="--test tidy" goes to `cargo test`.
+## Everything that must hold, Tomcat, MapServer, promtool and Python's client libraries included. ARGS="--test tidy" goes to `cargo test`.
 ## Chance inputs are the same each time, so that what fails was broken by what changed; `make search` tries others. Only of the
 ## simulated worlds some change every day: the command that is printed runs them again, and `make test SIM_SEEDS=0..256` runs none.
 test:

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Installs what a make target needs and this machine lacks, from Debian's packages. Does nothing where nothing is missing.
+# Installs what a make target needs and this machine lacks, from Debian's packages; for `test` also the Python clients of
+# tests/real/clients, into target/clients. Does nothing where nothing is missing.
 #
 #   scripts/setup.sh build|test|bench|deb-trial|release ...
 #
 # Services that come with a package are not started: only the programs are used, each test starts its own.
 set -eu
+cd "$(dirname "$0")/.."
 
 # What a group needs, a line each: a program or file that tells whether it is there, and the package that brings it.
 needs() {
@@ -22,6 +24,7 @@ needs() {
         echo "pebble pebble"
         echo "chromium chromium"
         echo "node nodejs"
+        echo "/usr/share/doc/python3-venv python3-venv"
         ;;
     bench)
         echo "haproxy haproxy"
@@ -78,22 +81,43 @@ install() {
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
 }
 
+# Installs the packages in $missing, for the groups $@.
+install_packages() {
+    command -v apt-get >/dev/null 2>&1 || give_up "this is not a Debian system, packages cannot be installed here"
+    sudo=
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null 2>&1 || give_up "packages can only be installed by root, and there is no sudo"
+        sudo=sudo
+    fi
+    echo "setup: installing $missing"
+    install || { $sudo apt-get update && install; } || give_up "apt-get failed"
+
+    still=$(missing_packages "$@" | sort -u | tr '\n' ' ')
+    [ -z "$still" ] || { missing=$still; give_up "these are still not there"; }
+}
+
+# Where the Python clients are. The copy of their list says that all of them were installed.
+CLIENTS=target/clients
+LIST=tests/real/clients/requirements.txt
+
+install_clients() {
+    cmp -s "$LIST" "$CLIENTS/requirements.txt" && return
+    echo "setup: installing the Python clients of $LIST into $CLIENTS"
+    rm -rf "$CLIENTS"
+    mkdir -p target
+    /usr/bin/python3 -m venv "$CLIENTS" &&
+        "$CLIENTS/bin/pip" install --quiet --disable-pip-version-check --requirement "$LIST" || {
+        echo "setup: pip could not install the clients of $LIST: the tests of them fail without a package index" >&2
+        exit 1
+    }
+    cp "$LIST" "$CLIENTS/requirements.txt"
+}
+
 command -v cargo >/dev/null 2>&1 || {
     echo "setup: cargo is missing: install Rust first, as https://rustup.rs says" >&2
     exit 1
 }
 for group in "$@"; do needs "$group" >/dev/null; done
 missing=$(missing_packages "$@" | sort -u | tr '\n' ' ')
-[ -n "$missing" ] || exit 0
-
-command -v apt-get >/dev/null 2>&1 || give_up "this is not a Debian system, packages cannot be installed here"
-sudo=
-if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null 2>&1 || give_up "packages can only be installed by root, and there is no sudo"
-    sudo=sudo
-fi
-echo "setup: installing $missing"
-install || { $sudo apt-get update && install; } || give_up "apt-get failed"
-
-still=$(missing_packages "$@" | sort -u | tr '\n' ' ')
-[ -z "$still" ] || { missing=$still; give_up "these are still not there"; }
+[ -z "$missing" ] || install_packages "$@"
+case " $* " in *" test "*) install_clients ;; esac

@@ -20,11 +20,14 @@ use super::tile_cache::TileCache;
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
     pub workspaces: BTreeSet<String>,
-    /// `workspace:store`.
-    pub stores: BTreeSet<String>,
+    /// By qualified name: `workspace:store`.
+    pub stores: BTreeMap<String, StoreKind>,
     /// By qualified name: `workspace:layer`.
     pub layers: BTreeMap<String, Layer>,
-    pub styles: BTreeSet<String>,
+    /// How often each style was saved. A style of a workspace is called `workspace:style`.
+    pub styles: BTreeMap<String, u32>,
+    /// The members of each layer group, by its name, which is qualified in a workspace.
+    pub groups: BTreeMap<String, Vec<String>>,
     /// The number of edits that made these contents. `X-Geosim-Epoch` reports it, whatever the
     /// flavour does to `updateSequence`.
     pub edits: u64,
@@ -35,8 +38,19 @@ pub struct Contents {
 pub struct Layer {
     pub title: String,
     pub kind: LayerKind,
+    /// The store in the layer's workspace that has its data.
+    pub store: String,
+    /// The default style.
+    pub style: String,
     /// How often it was changed.
     pub revision: u32,
+}
+
+/// What a store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    Features,
+    Coverages,
 }
 
 /// The kind of a layer's data.
@@ -46,15 +60,47 @@ pub enum LayerKind {
     Raster,
 }
 
+impl LayerKind {
+    /// The style that a new layer of this kind gets.
+    fn style(self) -> &'static str {
+        match self {
+            Self::Vector { .. } => "point",
+            Self::Raster => "raster",
+        }
+    }
+
+    fn store_kind(self) -> StoreKind {
+        match self {
+            Self::Vector { .. } => StoreKind::Features,
+            Self::Raster => StoreKind::Coverages,
+        }
+    }
+}
+
 /// One change of the catalog.
 #[derive(Clone, Debug)]
 pub(super) enum Edit {
     AddWorkspace(String),
     RemoveWorkspace(String),
-    AddStore(String),
+    AddStore(String, StoreKind),
     RemoveStore(String),
-    PutLayer(String, LayerKind),
+    /// A layer on data of a store of its workspace.
+    PutLayer {
+        name: String,
+        kind: LayerKind,
+        store: String,
+    },
+    /// The layer alone is saved, with this default style.
+    StyleLayer {
+        name: String,
+        style: String,
+    },
     RemoveLayer(String),
+    PutGroup {
+        name: String,
+        members: Vec<String>,
+    },
+    RemoveGroup(String),
     PutStyle(String),
     RemoveStyle(String),
     ChangeSettings,
@@ -67,12 +113,15 @@ impl Edit {
         match self {
             // The workspace and its namespace.
             Self::AddWorkspace(_) | Self::RemoveWorkspace(_) => 2,
-            Self::AddStore(_)
+            Self::AddStore(..)
             | Self::RemoveStore(_)
+            | Self::StyleLayer { .. }
+            | Self::PutGroup { .. }
+            | Self::RemoveGroup(_)
             | Self::ChangeSettings
             | Self::RemoveStyle(_) => 1,
             // The resource, the layer, and the layer once more when its default style is set.
-            Self::PutLayer(..) => 3,
+            Self::PutLayer { .. } => 3,
             Self::RemoveLayer(_) => 2,
             // The entry, and the body that is saved after it.
             Self::PutStyle(_) => 2,
@@ -87,11 +136,16 @@ impl Contents {
         match edit {
             Edit::AddWorkspace(name) => _ = self.workspaces.insert(name.clone()),
             Edit::RemoveWorkspace(name) => self.remove_workspace(name),
-            Edit::AddStore(name) => _ = self.stores.insert(name.clone()),
+            Edit::AddStore(name, kind) => _ = self.stores.insert(name.clone(), *kind),
             Edit::RemoveStore(name) => _ = self.stores.remove(name),
-            Edit::PutLayer(name, kind) => self.put_layer(name, *kind),
+            Edit::PutLayer { name, kind, store } => self.put_layer(name, *kind, store),
+            Edit::StyleLayer { name, style } => self.style_layer(name, style),
             Edit::RemoveLayer(name) => _ = self.layers.remove(name),
-            Edit::PutStyle(name) => _ = self.styles.insert(name.clone()),
+            Edit::PutGroup { name, members } => {
+                self.groups.insert(name.clone(), members.clone());
+            }
+            Edit::RemoveGroup(name) => _ = self.groups.remove(name),
+            Edit::PutStyle(name) => *self.styles.entry(name.clone()).or_default() += 1,
             Edit::RemoveStyle(name) => _ = self.styles.remove(name),
             Edit::ChangeSettings => {}
         }
@@ -100,21 +154,29 @@ impl Contents {
     fn remove_workspace(&mut self, name: &str) {
         let is_inside = |qualified: &String| qualified.split(':').next() == Some(name);
         self.workspaces.remove(name);
-        self.stores.retain(|store| !is_inside(store));
+        self.stores.retain(|store, _| !is_inside(store));
         self.layers.retain(|layer, _| !is_inside(layer));
+        self.groups.retain(|group, _| !is_inside(group));
+        self.styles.retain(|style, _| !is_inside(style));
     }
 
-    fn put_layer(&mut self, name: &str, kind: LayerKind) {
-        let revision = self.layers.get(name).map_or(1, |layer| layer.revision + 1);
-        let title = name.rsplit(':').next().unwrap_or(name).replace('_', " ");
-        self.layers.insert(
-            name.to_owned(),
-            Layer {
-                title,
-                kind,
-                revision,
-            },
-        );
+    fn put_layer(&mut self, name: &str, kind: LayerKind, store: &str) {
+        let before = self.layers.get(name);
+        let layer = Layer {
+            title: name.rsplit(':').next().unwrap_or(name).replace('_', " "),
+            kind,
+            store: store.to_owned(),
+            style: before.map_or_else(|| kind.style().to_owned(), |layer| layer.style.clone()),
+            revision: before.map_or(1, |layer| layer.revision + 1),
+        };
+        self.layers.insert(name.to_owned(), layer);
+    }
+
+    fn style_layer(&mut self, name: &str, style: &str) {
+        if let Some(layer) = self.layers.get_mut(name) {
+            layer.style = style.to_owned();
+            layer.revision += 1;
+        }
     }
 
     /// The layer of this name, qualified or not.
@@ -151,6 +213,9 @@ const DEFAULT_VECTORS: [(&str, u64); 13] = [
     ("urban:zoning", 700),
 ];
 const DEFAULT_RASTERS: [&str; 2] = ["geor:elevation", "nature:orthophoto"];
+const DEFAULT_STORE: &str = "data";
+const EMPTY_STORE: &str = "geor:cadastre";
+const DEFAULT_RASTER_STORE: &str = "rasters";
 const DEFAULT_STYLES: [&str; 5] = ["generic", "line", "point", "polygon", "raster"];
 
 /// The oldest are forgotten beyond this: tests look at far fewer, benches at none.
@@ -201,6 +266,7 @@ impl DataDirectory {
             contents.put_layer(
                 &format!("urban:district_{number:06}"),
                 LayerKind::Vector { features: 10 },
+                DEFAULT_STORE,
             );
         }
         Arc::new(Self::of(contents, None))
@@ -297,8 +363,12 @@ impl DataDirectory {
         fs::rename(beside, path)
     }
 
-    pub(super) fn insert_feature(&self, layer: &str) {
-        *self.inserted.lock().entry(layer.to_owned()).or_default() += 1;
+    /// Returns the number of features that were inserted before this one.
+    pub(super) fn insert_feature(&self, layer: &str) -> u64 {
+        let mut inserted = self.inserted.lock();
+        let count = inserted.entry(layer.to_owned()).or_default();
+        *count += 1;
+        *count - 1
     }
 
     pub(super) fn features_of(&self, name: &str, layer: &Layer) -> u64 {
@@ -326,10 +396,21 @@ fn default_contents() -> Contents {
     {
         let workspace = name.split(':').next().unwrap_or_default();
         contents.workspaces.insert(workspace.to_owned());
-        contents.stores.insert(format!("{workspace}:data"));
-        contents.put_layer(name, kind);
+        let store = match kind.store_kind() {
+            StoreKind::Features => DEFAULT_STORE,
+            StoreKind::Coverages => DEFAULT_RASTER_STORE,
+        };
+        contents
+            .stores
+            .insert(format!("{workspace}:{store}"), kind.store_kind());
+        contents.put_layer(name, kind, store);
     }
-    contents.styles.extend(DEFAULT_STYLES.map(str::to_owned));
+    // For what is published later.
+    let empty_store = (EMPTY_STORE.to_owned(), StoreKind::Features);
+    contents.stores.extend([empty_store]);
+    contents
+        .styles
+        .extend(DEFAULT_STYLES.map(|style| (style.to_owned(), 1)));
     contents
 }
 

@@ -163,7 +163,7 @@ fn mapped<'a>(request: &'a Request, inside: &'a str, scope: Scope<'a>) -> Option
         }
         "gwc" => return Some(tiles(request, rest, scope)),
         "rest" => (RequestClass::Admin, Part::Rest(rest)),
-        "ogc" => (ogc_api_class(request), Part::OgcApi(rest)),
+        "ogc" => (ogc_api_class(request, rest), Part::OgcApi(rest)),
         "web" if rest.is_empty() => (RequestClass::Ui, Part::RedirectTo("/geoserver/web/")),
         "web" => (RequestClass::Ui, Part::Web(rest)),
         "login" | "j_spring_security_check" => (RequestClass::Ui, Part::Login),
@@ -175,8 +175,10 @@ fn mapped<'a>(request: &'a Request, inside: &'a str, scope: Scope<'a>) -> Option
     Some(Route { class, part })
 }
 
-fn ogc_api_class(request: &Request) -> RequestClass {
-    if matches!(request.method(), "GET" | "HEAD") {
+/// Searches are posted, and change nothing.
+fn ogc_api_class(request: &Request, path: &str) -> RequestClass {
+    let is_search = request.method() == "POST" && path.ends_with("/search");
+    if is_search || matches!(request.method(), "GET" | "HEAD") {
         RequestClass::Feature
     } else {
         RequestClass::Transaction

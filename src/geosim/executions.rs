@@ -1,6 +1,6 @@
 //! The processes that one instance runs in the background.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
@@ -10,25 +10,26 @@ const MAX_EXECUTIONS: usize = 10_000;
 /// Background executions of one instance.
 #[derive(Debug, Default)]
 pub(super) struct Executions {
-    known: Mutex<HashSet<String>>,
+    /// The process of each, by its id.
+    known: Mutex<HashMap<String, String>>,
 }
 
 impl Executions {
-    pub(super) fn begin(&self, number: u64) -> String {
+    pub(super) fn begin(&self, number: u64, process: &str) -> String {
         let id = format!("{number:016x}");
         let mut known = self.known.lock();
         if known.len() == MAX_EXECUTIONS {
             known.clear();
         }
-        known.insert(id.clone());
+        known.insert(id.clone(), process.to_owned());
         id
     }
 
-    pub(super) fn knows(&self, id: &str) -> bool {
-        self.known.lock().contains(id)
+    pub(super) fn process_of(&self, id: &str) -> Option<String> {
+        self.known.lock().get(id).cloned()
     }
 
-    pub(super) fn dismiss(&self, id: &str) -> bool {
+    pub(super) fn dismiss(&self, id: &str) -> Option<String> {
         self.known.lock().remove(id)
     }
 }

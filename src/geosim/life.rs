@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::behaviour::{Behaviour, Flavour, TileStore};
 use super::capacity::Workshop;
 use super::controls::Controls;
-use super::data_directory::{Contents, DataDirectory, Edit, LayerKind, Write};
+use super::data_directory::{Contents, DataDirectory, Edit, LayerKind, StoreKind, Write};
 use super::executions::Executions;
 use super::image::Painter;
 use super::locks::FeatureLocks;
@@ -161,9 +161,13 @@ impl Life {
         if !contents.workspaces.contains(workspace) {
             self.edit(&Edit::AddWorkspace(workspace.to_owned()));
         }
-        self.edit(&Edit::AddStore(store.clone()));
+        self.edit(&Edit::AddStore(store.clone(), StoreKind::Features));
         self.edit(&Edit::PutStyle(layer.to_owned()));
-        self.edit(&Edit::PutLayer(store, LayerKind::Vector { features: 10 }));
+        self.edit(&Edit::PutLayer {
+            name: store,
+            kind: LayerKind::Vector { features: 10 },
+            store: layer.to_owned(),
+        });
     }
 
     /// Returns the work of a request: the work it states, or the usual work of its class, and more

@@ -96,6 +96,11 @@ fn about(life: &Life, what: &str, address: &RestPath<'_>) -> Answer {
             ]}})
             .to_string(),
         ),
+        "manifest" if is_json => Answer::ok(
+            JSON,
+            json!({"about": {"resource": [{"@name": "gs-main", "Implementation-Version": version}]}})
+                .to_string(),
+        ),
         "version" | "manifest" => Answer::ok(
             XML,
             format!(

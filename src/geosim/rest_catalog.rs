@@ -1,23 +1,18 @@
-//! The catalog by REST: workspaces, stores, layers and styles, listed, made and removed. Every
-//! change is in the data directory, and in `updateSequence`, by the time it is answered.
+//! The catalog by REST: workspaces, stores, layers, groups and styles, listed, shown, made and
+//! removed. Every change is in the data directory, and in `updateSequence`, by the time it is
+//! answered.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::answer::Answer;
-use super::data_directory::{Contents, Edit, LayerKind};
+use super::data_directory::Edit;
 use super::exception::escape;
 use super::life::Life;
+use super::ows::base_url;
 use super::request::Request;
+use super::rest_changes::{self, Change};
+use super::rest_documents;
 use super::rest_path::{JSON, RestPath, XML, no_such};
-use super::xml;
-
-/// What a request wants of the catalog.
-enum Wish {
-    List(&'static str, Vec<String>),
-    Show(&'static str, String),
-    Change(Vec<Edit>, u16),
-    Refuse(Answer),
-}
 
 pub(super) async fn answer(
     life: &Life,
@@ -27,19 +22,23 @@ pub(super) async fn answer(
 ) -> Answer {
     if matches!(request.method(), "GET" | "HEAD") {
         let _no_reload = life.configuration_lock.read().await;
-        return render(
-            read(&life.catalog().contents, address),
-            address.wants_json(request),
-        );
+        return show(life, request, address);
     }
     let _all_others_wait = life.configuration_lock.write().await;
-    match change(&life.catalog().contents, request, address) {
-        Wish::Change(edits, status) => {
+    match rest_changes::wanted(&life.catalog().contents, request, address) {
+        Ok(Change {
+            edits,
+            status,
+            shows,
+        }) => {
             life.note_write(&format!("{} /rest{path}", request.method()), request);
             edits.iter().for_each(|edit| life.edit(edit));
-            Answer::empty(status)
+            match shows {
+                None => Answer::empty(status),
+                Some(document) => Answer::new(status, JSON, document.to_string()),
+            }
         }
-        other => render(other, false),
+        Err(refusal) => refusal,
     }
 }
 
@@ -50,200 +49,79 @@ pub(super) async fn change_settings(life: &Life, request: &Request) -> Answer {
     Answer::empty(200)
 }
 
-fn read(contents: &Contents, address: &RestPath<'_>) -> Wish {
-    let inside = |workspace: &str| -> Vec<String> {
-        let prefix = format!("{workspace}:");
-        contents
-            .layers
-            .keys()
-            .filter_map(|name| name.strip_prefix(&prefix))
-            .map(str::to_owned)
-            .collect()
-    };
-    match address.parts[..] {
-        ["workspaces"] => Wish::List("workspace", contents.workspaces.iter().cloned().collect()),
-        ["workspaces", name] if contents.workspaces.contains(name) => {
-            Wish::Show("workspace", name.to_owned())
+fn show(life: &Life, request: &Request, address: &RestPath<'_>) -> Answer {
+    let contents = life.catalog().contents;
+    let base = format!("{}/rest", base_url(request));
+    match rest_documents::find(&contents, &address.parts, &base) {
+        None => no_such(&address.parts.join("/")),
+        Some(document) if address.wants_style(request) && document.get("style").is_some() => {
+            Answer::ok("application/vnd.ogc.sld+xml", style_of(&document))
         }
-        ["workspaces", name, "layers" | "featuretypes"] if contents.workspaces.contains(name) => {
-            Wish::List("layer", inside(name))
-        }
-        ["workspaces", workspace, "layers" | "featuretypes", layer]
-        | [
-            "workspaces",
-            workspace,
-            "datastores" | "coveragestores",
-            _,
-            _,
-            layer,
-        ] if contents
-            .layers
-            .contains_key(&format!("{workspace}:{layer}")) =>
-        {
-            Wish::Show("layer", layer.to_owned())
-        }
-        [
-            "workspaces",
-            workspace,
-            "datastores" | "coveragestores",
-            store,
-        ] if contents.stores.contains(&format!("{workspace}:{store}")) => {
-            Wish::Show("dataStore", store.to_owned())
-        }
-        ["layers"] => Wish::List("layer", contents.layers.keys().cloned().collect()),
-        ["layers", name] if contents.layer(name).is_some() => Wish::Show("layer", name.to_owned()),
-        ["styles"] => Wish::List("style", contents.styles.iter().cloned().collect()),
-        ["styles", name] if contents.styles.contains(name) => Wish::Show("style", name.to_owned()),
-        _ => Wish::Refuse(no_such(&address.parts.join("/"))),
+        Some(document) if address.wants_json(request) => Answer::ok(JSON, document.to_string()),
+        Some(document) => Answer::ok(XML, xml_of(&document)),
     }
 }
 
-fn change(contents: &Contents, request: &Request, address: &RestPath<'_>) -> Wish {
-    let name = name_in(request);
-    let created = |edit: fn(String) -> Edit, prefix: &str| match &name {
-        Some(name) => Wish::Change(vec![edit(format!("{prefix}{name}"))], 201),
-        None => Wish::Refuse(Answer::new(400, "text/plain", "the body names nothing")),
-    };
-    match (request.method(), &address.parts[..]) {
-        ("POST", ["workspaces"]) => match &name {
-            Some(name) if contents.workspaces.contains(name) => Wish::Refuse(Answer::new(
-                409,
-                "text/plain",
-                format!("Workspace '{name}' already exists"),
-            )),
-            _ => created(Edit::AddWorkspace, ""),
-        },
-        ("POST", ["styles"]) => created(Edit::PutStyle, ""),
-        ("POST", ["workspaces", workspace, "datastores" | "coveragestores"])
-            if contents.workspaces.contains(*workspace) =>
-        {
-            created(Edit::AddStore, &format!("{workspace}:"))
-        }
-        (
-            "POST",
-            ["workspaces", workspace, "datastores", _, "featuretypes"]
-            | ["workspaces", workspace, "featuretypes"],
-        ) if contents.workspaces.contains(*workspace) => created(
-            |name| Edit::PutLayer(name, LayerKind::Vector { features: 10 }),
-            &format!("{workspace}:"),
-        ),
-        ("POST", ["workspaces", workspace, "coveragestores", _, "coverages"])
-            if contents.workspaces.contains(*workspace) =>
-        {
-            created(
-                |name| Edit::PutLayer(name, LayerKind::Raster),
-                &format!("{workspace}:"),
-            )
-        }
-        (
-            _,
-            [
-                "workspaces",
-                workspace,
-                kind @ ("datastores" | "coveragestores"),
-                store,
-            ],
-        ) => {
-            match (
-                request.method(),
-                contents.stores.contains(&format!("{workspace}:{store}")),
-            ) {
-                ("DELETE", true) => {
-                    Wish::Change(vec![Edit::RemoveStore(format!("{workspace}:{store}"))], 200)
-                }
-                ("PUT", true) => {
-                    Wish::Change(vec![Edit::AddStore(format!("{workspace}:{store}"))], 200)
-                }
-                _ => Wish::Refuse(no_such(kind)),
-            }
-        }
-        // A cache drop of one store: nothing of the catalog changes.
-        ("POST" | "PUT", ["workspaces", _, "datastores" | "coveragestores", _, "reset"]) => {
-            Wish::Change(Vec::new(), 200)
-        }
-        ("DELETE", ["workspaces", workspace]) if contents.workspaces.contains(*workspace) => {
-            remove_workspace(contents, request, workspace)
-        }
-        (method, ["layers", layer]) => change_layer(contents, method, layer),
-        (method, ["workspaces", workspace, "layers" | "featuretypes", layer]) => {
-            change_layer(contents, method, &format!("{workspace}:{layer}"))
-        }
-        ("PUT", ["styles", style]) if contents.styles.contains(*style) => {
-            Wish::Change(vec![Edit::PutStyle((*style).to_owned())], 200)
-        }
-        ("DELETE", ["styles", style]) if contents.styles.contains(*style) => {
-            Wish::Change(vec![Edit::RemoveStyle((*style).to_owned())], 200)
-        }
-        _ => Wish::Refuse(no_such(&address.parts.join("/"))),
-    }
-}
-
-fn remove_workspace(contents: &Contents, request: &Request, workspace: &str) -> Wish {
-    let prefix = format!("{workspace}:");
-    let layers: Vec<&String> = contents
-        .layers
-        .keys()
-        .filter(|name| name.starts_with(&prefix))
-        .collect();
-    if !layers.is_empty() && request.parameter("recurse").as_deref() != Some("true") {
-        return Wish::Refuse(Answer::new(403, "text/plain", "Workspace not empty"));
-    }
-    let removals = layers
-        .into_iter()
-        .map(|layer| Edit::RemoveLayer(layer.clone()));
-    Wish::Change(
-        removals
-            .chain([Edit::RemoveWorkspace(workspace.to_owned())])
-            .collect(),
-        200,
+/// The body of a style. The double keeps none: its name is all that is in it.
+fn style_of(document: &Value) -> String {
+    let name = document["style"]["name"].as_str().unwrap_or_default();
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><sld:StyledLayerDescriptor xmlns:sld=\"http://www.opengis.net/sld\" \
+         version=\"1.0.0\"><sld:NamedLayer><sld:Name>{}</sld:Name></sld:NamedLayer></sld:StyledLayerDescriptor>",
+        escape(name)
     )
 }
 
-fn change_layer(contents: &Contents, method: &str, layer: &str) -> Wish {
-    match (method, contents.layer(layer)) {
-        ("PUT", Some((name, layer))) => {
-            Wish::Change(vec![Edit::PutLayer(name.to_owned(), layer.kind)], 200)
+/// The same document as XML: a list is its element repeated, and `@name` is an attribute.
+fn xml_of(document: &Value) -> String {
+    let mut out = String::new();
+    if let Value::Object(members) = document {
+        members
+            .iter()
+            .for_each(|(name, value)| append_element(&mut out, name, value));
+    }
+    out
+}
+
+fn append_element(out: &mut String, name: &str, value: &Value) {
+    match value {
+        Value::Array(items) => items
+            .iter()
+            .for_each(|item| append_element(out, name, item)),
+        Value::Object(members) => {
+            out.push_str(&format!("<{name}"));
+            for (key, value) in members {
+                if let (Some(attribute), Some(text)) = (key.strip_prefix('@'), value.as_str()) {
+                    out.push_str(&format!(" {attribute}=\"{}\"", escape(text)));
+                }
+            }
+            out.push('>');
+            for (key, value) in members.iter().filter(|(key, _)| !key.starts_with('@')) {
+                match value.as_str().filter(|_| key == "$") {
+                    Some(text) => out.push_str(&escape(text)),
+                    None => append_element(out, key, value),
+                }
+            }
+            out.push_str(&format!("</{name}>"));
         }
-        ("DELETE", Some((name, _))) => Wish::Change(vec![Edit::RemoveLayer(name.to_owned())], 200),
-        _ => Wish::Refuse(no_such(&format!("layer {layer}"))),
+        Value::String(text) => out.push_str(&format!("<{name}>{}</{name}>", escape(text))),
+        Value::Null => out.push_str(&format!("<{name}/>")),
+        Value::Bool(_) | Value::Number(_) => out.push_str(&format!("<{name}>{value}</{name}>")),
     }
 }
 
-/// The `name` that a body gives to what it makes, JSON or XML.
-fn name_in(request: &Request) -> Option<String> {
-    let body = &request.body().start;
-    if let Ok(json) = serde_json::from_slice::<Value>(body) {
-        let made = json.as_object()?.values().next()?;
-        return made.get("name")?.as_str().map(str::to_owned);
-    }
-    xml::first_text(body, "name")
-        .or_else(|| request.parameter("name").map(std::borrow::Cow::into_owned))
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-fn render(wish: Wish, is_json: bool) -> Answer {
-    match wish {
-        Wish::Refuse(answer) => answer,
-        Wish::Change(..) => unreachable!("changes are made, not rendered"),
-        Wish::List(kind, names) if is_json => {
-            let entries: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
-            Answer::ok(
-                JSON,
-                json!({format!("{kind}s"): {kind: entries}}).to_string(),
-            )
-        }
-        Wish::List(kind, names) => {
-            let entries: String = names
-                .iter()
-                .map(|name| format!("<{kind}><name>{}</name></{kind}>", escape(name)))
-                .collect();
-            Answer::ok(XML, format!("<{kind}s>{entries}</{kind}s>"))
-        }
-        Wish::Show(kind, name) if is_json => {
-            Answer::ok(JSON, json!({kind: {"name": name}}).to_string())
-        }
-        Wish::Show(kind, name) => Answer::ok(
-            XML,
-            format!("<{kind}><name>{}</name></{kind}>", escape(&name)),
-        ),
+    use super::*;
+
+    #[test]
+    fn a_document_in_xml_has_attributes_repetitions_and_escaped_text() {
+        let document = json!({"a": {"@k": "1", "b": [{"n": "x<y"}, {"n": 2}], "c": null, "d": {"@e": "f", "$": "g"}}});
+        assert_eq!(
+            xml_of(&document),
+            "<a k=\"1\"><b><n>x&lt;y</n></b><b><n>2</n></b><c/><d e=\"f\">g</d></a>"
+        );
     }
 }

@@ -15,10 +15,12 @@ pub(super) struct RestPath<'a> {
 
 impl<'a> RestPath<'a> {
     pub(super) fn parse(path: &'a str) -> Self {
-        let extension = ["json", "xml", "html"].into_iter().find(|extension| {
-            path.strip_suffix(extension)
-                .is_some_and(|rest| rest.ends_with('.'))
-        });
+        let extension = ["json", "xml", "html", "sld"]
+            .into_iter()
+            .find(|extension| {
+                path.strip_suffix(extension)
+                    .is_some_and(|rest| rest.ends_with('.'))
+            });
         let bare = extension.map_or(path, |extension| &path[..path.len() - extension.len() - 1]);
         Self {
             parts: bare.split('/').filter(|part| !part.is_empty()).collect(),
@@ -26,10 +28,22 @@ impl<'a> RestPath<'a> {
         }
     }
 
+    /// The extension decides, then `Accept`. Clients that accept anything get JSON, and programs
+    /// rely on that.
     pub(super) fn wants_json(&self, request: &Request) -> bool {
-        self.extension == Some("json")
-            || (self.extension.is_none()
-                && request.header("accept").is_some_and(|a| a.contains("json")))
+        match self.extension {
+            Some(extension) => extension == "json",
+            None => request.header("accept").is_some_and(|accept| {
+                accept.contains("json") || (accept.contains("*/*") && !accept.contains("xml"))
+            }),
+        }
+    }
+
+    pub(super) fn wants_style(&self, request: &Request) -> bool {
+        self.extension == Some("sld")
+            || request
+                .header("accept")
+                .is_some_and(|accept| accept.contains("sld"))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::hash::fnv1a;
 pub const METATILE: u32 = 4;
 const MAX_ZOOM: u32 = 30;
 /// Half the side of the square world of web maps, in metres.
-const HALF_WORLD: f64 = 20_037_508.342_789_244;
+pub(super) const HALF_WORLD: f64 = 20_037_508.342_789_244;
 /// How far from a tile's corner a box may be, in tiles: GeoWebCache tolerates a tenth.
 const ALIGNMENT: f64 = 0.1;
 

@@ -14,6 +14,7 @@ use super::ows::finished;
 use super::request::Request;
 use super::tile_address::{TileAddress, Wrong};
 use super::wms;
+use super::wmts_capabilities;
 use crate::ogc::RequestClass;
 
 /// The age of all tiles. It is the same for each, because only conditional requests depend on it.
@@ -48,7 +49,7 @@ pub(super) async fn answer(
 fn capabilities_of(life: &Life, request: &Request, call: &TilesCall<'_>) -> Answer {
     match call.service {
         "wms" => capabilities::tiled_wms(life, request, &call.kvp, call.scope),
-        _ => capabilities::wmts(life, request, &call.kvp, call.scope),
+        _ => wmts_capabilities::answer(life, request, &call.kvp, call.scope),
     }
 }
 

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use super::answer::Answer;
-use super::capabilities;
 use super::data_directory::LayerKind;
 use super::dispatch::OwsCall;
 use super::exception::{Dialect, ServiceException, escape};
 use super::life::Life;
 use super::ows::no_such_operation;
 use super::request::Request;
+use super::wcs_capabilities;
 use super::wms::find_layer;
 use super::xml;
 
@@ -18,7 +18,7 @@ const SIDE: u16 = 128;
 
 pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
     if call.asks("GetCapabilities") {
-        return capabilities::wcs(life, request, call);
+        return wcs_capabilities::answer(life, request, call);
     }
     if !call.asks("GetCoverage") && !call.asks("DescribeCoverage") {
         return no_such_operation(call);

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use super::answer::Answer;
-use super::capabilities;
 use super::data_directory::{Contents, LayerKind};
 use super::dispatch::OwsCall;
 use super::exception::{Dialect, ServiceException, escape};
@@ -11,6 +10,7 @@ use super::features::{Collection, Encoding};
 use super::life::Life;
 use super::ows::no_such_operation;
 use super::request::Request;
+use super::wfs_capabilities;
 use super::wms::find_layer;
 use super::xml;
 
@@ -19,7 +19,7 @@ const MAX_FEATURES: u64 = 1_000_000;
 
 pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
     let answered = match () {
-        () if call.asks("GetCapabilities") => Ok(capabilities::wfs(life, request, call)),
+        () if call.asks("GetCapabilities") => Ok(wfs_capabilities::answer(life, request, call)),
         () if call.asks("GetFeature") || call.asks("GetPropertyValue") => {
             features(life, call, None)
         }
@@ -128,19 +128,34 @@ fn requested_encoding(call: &OwsCall<'_>) -> Encoding {
 fn describe(life: &Life, call: &OwsCall<'_>) -> Result<Answer, ServiceException> {
     let contents = life.catalog().contents;
     let names: Vec<String> = match requested_type(call) {
-        Some(asked) => vec![find_type(&contents, call, &asked)?],
-        None => contents.layers.keys().cloned().collect(),
+        Some(asked) => (asked.split(','))
+            .map(|name| find_type(&contents, call, name))
+            .collect::<Result<_, _>>()?,
+        None => (contents.layers.iter())
+            .filter(|(_, layer)| matches!(layer.kind, LayerKind::Vector { .. }))
+            .map(|(name, _)| name.clone())
+            .collect(),
     };
-    let elements: String = names
-        .iter()
-        .map(|name| {
-            let short = escape(name.rsplit(':').next().unwrap_or(name)).into_owned();
-            format!("<xsd:element name=\"{short}\" substitutionGroup=\"gml:AbstractFeature\" type=\"{short}Type\"/>\n")
-        })
-        .collect();
+    let gml = match call.dialect {
+        Dialect::Wfs10 | Dialect::Wfs11 => Gml {
+            namespace: "http://www.opengis.net/gml",
+            feature: "gml:_Feature",
+        },
+        _ => Gml {
+            namespace: "http://www.opengis.net/gml/3.2",
+            feature: "gml:AbstractFeature",
+        },
+    };
+    let Some(workspace) = names.first().and_then(|name| name.split(':').next()) else {
+        return Err(ServiceException::unknown_feature_type(""));
+    };
+    let workspace = escape(workspace);
+    let types: String = names.iter().map(|name| type_of(name, &gml)).collect();
     let schema = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><xsd:schema xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\" \
-         xmlns:gml=\"http://www.opengis.net/gml/3.2\" elementFormDefault=\"qualified\">\n{elements}</xsd:schema>\n"
+         xmlns:gml=\"{gml}\" xmlns:{workspace}=\"http://localhost/{workspace}\" elementFormDefault=\"qualified\" \
+         targetNamespace=\"http://localhost/{workspace}\">\n<xsd:import namespace=\"{gml}\"/>\n{types}</xsd:schema>\n",
+        gml = gml.namespace
     );
     let kind = match call.dialect {
         Dialect::Wfs10 => "text/xml",
@@ -148,6 +163,26 @@ fn describe(life: &Life, call: &OwsCall<'_>) -> Result<Answer, ServiceException>
         _ => "application/gml+xml; version=3.2",
     };
     Ok(Answer::ok(kind, schema))
+}
+
+/// How a version of GML is named in a schema.
+struct Gml {
+    namespace: &'static str,
+    feature: &'static str,
+}
+
+/// The type of a layer's features, with the properties that [`super::features`] writes.
+fn type_of(name: &str, gml: &Gml) -> String {
+    let (workspace, short) = name.split_once(':').unwrap_or_default();
+    let (workspace, short) = (escape(workspace), escape(short));
+    let feature = gml.feature;
+    format!(
+        "<xsd:complexType name=\"{short}Type\"><xsd:complexContent><xsd:extension base=\"gml:AbstractFeatureType\"><xsd:sequence>\
+         <xsd:element maxOccurs=\"1\" minOccurs=\"0\" name=\"the_geom\" nillable=\"true\" type=\"gml:PointPropertyType\"/>\
+         <xsd:element maxOccurs=\"1\" minOccurs=\"0\" name=\"number\" nillable=\"true\" type=\"xsd:long\"/>\
+         </xsd:sequence></xsd:extension></xsd:complexContent></xsd:complexType>\n\
+         <xsd:element name=\"{short}\" substitutionGroup=\"{feature}\" type=\"{workspace}:{short}Type\"/>\n"
+    )
 }
 
 /// Executes once, and says so in [`super::DataDirectory::writes`] before it answers.
@@ -163,9 +198,19 @@ fn transaction(
     }
     let contents = life.catalog().contents;
     let inserted = xml::children_of(call.body, "Insert");
+    let mut results = String::new();
     for name in &inserted {
-        let name = find_type(&contents, call, name)?;
-        life.data.insert_feature(&name);
+        let qualified = find_type(&contents, call, name)?;
+        let number = life.data.insert_feature(&qualified);
+        let id = escape(name).into_owned() + &format!(".new-{number}");
+        results += &match call.dialect {
+            Dialect::Wfs10 | Dialect::Wfs11 => format!(
+                "<wfs:Feature><ogc:FeatureId xmlns:ogc=\"http://www.opengis.net/ogc\" fid=\"{id}\"/></wfs:Feature>"
+            ),
+            _ => format!(
+                "<wfs:Feature><fes:ResourceId xmlns:fes=\"http://www.opengis.net/fes/2.0\" rid=\"{id}\"/></wfs:Feature>"
+            ),
+        };
     }
     life.note_write("Transaction", request);
     let count = inserted.len();
@@ -175,7 +220,7 @@ fn transaction(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><wfs:TransactionResponse version=\"{}\" \
              xmlns:wfs=\"http://www.opengis.net/wfs\"><wfs:TransactionSummary><wfs:totalInserted>{count}</wfs:totalInserted>\
              <wfs:totalUpdated>0</wfs:totalUpdated><wfs:totalDeleted>0</wfs:totalDeleted></wfs:TransactionSummary>\
-             </wfs:TransactionResponse>",
+             <wfs:InsertResults>{results}</wfs:InsertResults></wfs:TransactionResponse>",
             call.dialect.version()
         ),
     ))

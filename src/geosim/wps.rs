@@ -2,7 +2,7 @@
 //! runs in the background.
 
 use super::answer::Answer;
-use super::capabilities;
+use super::capabilities_document::{XML, answered};
 use super::dispatch::OwsCall;
 use super::exception::{ServiceException, escape};
 use super::life::Life;
@@ -12,14 +12,9 @@ use super::xml;
 
 pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
     match () {
-        () if call.asks("GetCapabilities") => capabilities::without_layers(
-            life,
-            "wps:Capabilities",
-            "http://www.opengis.net/wps/1.0.0",
-            "1.0.0",
-        ),
+        () if call.asks("GetCapabilities") => capabilities(life, request),
         () if call.asks("DescribeProcess") => {
-            Answer::ok("text/xml", respond("ProcessDescriptions", ""))
+            Answer::ok("text/xml", respond("ProcessDescriptions", DESCRIPTION))
         }
         () if call.asks("Execute") => execute(life, request, call),
         () if ["GetExecutionStatus", "GetExecutionResult", "Dismiss"]
@@ -30,6 +25,37 @@ pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answ
         }
         () => no_such_operation(call),
     }
+}
+
+const DESCRIPTION: &str = "<ProcessDescription wps:processVersion=\"1.0.0\" statusSupported=\"true\" storeSupported=\"true\">\
+    <ows:Identifier>gs:Bounds</ows:Identifier><ows:Title>Bounds</ows:Title><DataInputs><Input maxOccurs=\"1\" minOccurs=\"1\">\
+    <ows:Identifier>features</ows:Identifier><ows:Title>features</ows:Title><LiteralData/></Input></DataInputs><ProcessOutputs><Output>\
+    <ows:Identifier>bounds</ows:Identifier><ows:Title>bounds</ows:Title><LiteralOutput/></Output></ProcessOutputs></ProcessDescription>";
+
+/// The processes are the same on every instance, whatever its catalog has.
+fn capabilities(life: &Life, request: &Request) -> Answer {
+    let number = life.catalog().update_sequence;
+    let href = escape(&format!("{}/wps?", base_url(request))).into_owned();
+    let mut out = format!(
+        "{XML}<wps:Capabilities xmlns:wps=\"http://www.opengis.net/wps/1.0.0\" xmlns:ows=\"http://www.opengis.net/ows/1.1\" \
+         xmlns:xlink=\"http://www.w3.org/1999/xlink\" service=\"WPS\" version=\"1.0.0\" updateSequence=\"{number}\">\n\
+         <ows:ServiceIdentification><ows:Title>Prototype GeoServer WPS</ows:Title><ows:ServiceType>WPS</ows:ServiceType>\
+         <ows:ServiceTypeVersion>1.0.0</ows:ServiceTypeVersion></ows:ServiceIdentification>\n<ows:OperationsMetadata>"
+    );
+    for operation in ["GetCapabilities", "DescribeProcess", "Execute"] {
+        out.push_str(&format!(
+            "<ows:Operation name=\"{operation}\"><ows:DCP><ows:HTTP><ows:Get xlink:href=\"{href}\"/><ows:Post xlink:href=\"{href}\"/>\
+             </ows:HTTP></ows:DCP></ows:Operation>"
+        ));
+    }
+    out.push_str("</ows:OperationsMetadata>\n<wps:ProcessOfferings>");
+    for process in ["gs:Bounds", "gs:Download", "gs:Import"] {
+        out.push_str(&format!(
+            "<wps:Process wps:processVersion=\"1.0.0\"><ows:Identifier>{process}</ows:Identifier><ows:Title>{process}</ows:Title></wps:Process>"
+        ));
+    }
+    out.push_str("</wps:ProcessOfferings></wps:Capabilities>\n");
+    answered("application/xml", out)
 }
 
 fn execute(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
@@ -47,10 +73,7 @@ fn execute(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
         .answer(call.dialect, &call.kvp);
     };
     life.note_write("Execute", request);
-    let identifier = format!(
-        "<wps:Process><ows:Identifier>{}</ows:Identifier></wps:Process>",
-        escape(&process)
-    );
+    let identifier = identified(&process);
     let is_asynchronous = call.kvp.is("storeexecuteresponse", "true")
         || xml::first_attribute(call.body, &["storeExecuteResponse", "status"])
             .is_some_and(|value| value == "true");
@@ -61,42 +84,54 @@ fn execute(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
             respond("ExecuteResponse", &format!("{identifier}{status}")),
         );
     }
-    let id = life.executions.begin(life.controls.dice.draw());
+    let id = life.executions.begin(life.controls.dice.draw(), &process);
     let location = format!(
         "{}/ows?service=WPS&version=1.0.0&request=GetExecutionStatus&executionId={id}",
         base_url(request)
     );
     let status =
         "<wps:Status><wps:ProcessAccepted>Process accepted.</wps:ProcessAccepted></wps:Status>";
-    let body = format!(
-        "<wps:StatusLocation href=\"{}\"/>{identifier}{status}",
+    let accepted = respond("ExecuteResponse", &format!("{identifier}{status}"));
+    let root = format!(
+        "<wps:ExecuteResponse statusLocation=\"{}\"",
         escape(&location)
     );
-    Answer::ok("text/xml", respond("ExecuteResponse", &body))
+    Answer::ok(
+        "text/xml",
+        accepted.replacen("<wps:ExecuteResponse", &root, 1),
+    )
 }
 
 fn execution(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
     let id = call.kvp.get("executionid").unwrap_or_default();
-    let is_known = if call.asks("Dismiss") {
-        let was_known = life.executions.dismiss(&id);
-        if was_known {
+    let known = if call.asks("Dismiss") {
+        let dismissed = life.executions.dismiss(&id);
+        if dismissed.is_some() {
             life.note_write("Dismiss", request);
         }
-        was_known
+        dismissed
     } else {
-        life.executions.knows(&id)
+        life.executions.process_of(&id)
     };
-    if !is_known {
+    let Some(process) = known else {
         return ServiceException::new(
             "NoApplicableCode",
             "executionId",
             format!("Unknown execution id {id}"),
         )
         .answer(call.dialect, &call.kvp);
-    }
+    };
     let status =
         "<wps:Status><wps:ProcessSucceeded>Process succeeded.</wps:ProcessSucceeded></wps:Status>";
-    Answer::ok("text/xml", respond("ExecuteResponse", status))
+    let body = identified(&process) + status;
+    Answer::ok("text/xml", respond("ExecuteResponse", &body))
+}
+
+fn identified(process: &str) -> String {
+    format!(
+        "<wps:Process wps:processVersion=\"1.0.0\"><ows:Identifier>{0}</ows:Identifier><ows:Title>{0}</ows:Title></wps:Process>",
+        escape(process)
+    )
 }
 
 fn respond(root: &str, body: &str) -> String {

@@ -97,6 +97,26 @@ pub(super) fn first_text(body: &[u8], name: &str) -> Option<String> {
     }
 }
 
+/// The texts of all elements of this local name inside the first element called `parent`.
+pub(super) fn texts_in(body: &[u8], parent: &str, name: &str) -> Vec<String> {
+    let mut reader = NsReader::from_reader(body);
+    let (mut is_in_parent, mut is_inside, mut texts) = (false, false, Vec::new());
+    while let Ok(event) = reader.read_event() {
+        match event {
+            Event::Start(start) => {
+                is_in_parent |= start.local_name().as_ref() == parent.as_bytes();
+                is_inside = is_in_parent && start.local_name().as_ref() == name.as_bytes();
+            }
+            Event::Text(text) if is_inside => texts.extend(text.decode().ok().map(Into::into)),
+            Event::End(end) if end.local_name().as_ref() == parent.as_bytes() => break,
+            Event::End(_) => is_inside = false,
+            Event::Eof => break,
+            _ => {}
+        }
+    }
+    texts
+}
+
 /// The local names of the elements directly inside the first element called `parent`.
 pub(super) fn children_of(body: &[u8], parent: &str) -> Vec<String> {
     let mut reader = NsReader::from_reader(body);

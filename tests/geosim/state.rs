@@ -127,7 +127,7 @@ fn a_background_process_is_known_to_the_instance_that_runs_it_and_to_no_other() 
         &format!("{EXECUTE}&storeExecuteResponse=true&status=true"),
     );
     assert!(accepted.text().contains("ProcessAccepted"), "{accepted:?}");
-    let location = attribute(&accepted, "href");
+    let location = attribute(&accepted, "statusLocation");
     let status = location
         .strip_prefix(&cluster.main().url())
         .expect("it points to the host that was asked");
@@ -170,7 +170,7 @@ fn a_process_that_is_waited_for_leaves_no_status_behind() {
             && reply.text().contains("ProcessSucceeded"),
         "{reply:?}"
     );
-    assert!(!reply.text().contains("StatusLocation"));
+    assert!(!reply.text().contains("statusLocation"));
     assert_eq!(main.data().writes()[0].what, "Execute");
 }
 

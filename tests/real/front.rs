@@ -105,6 +105,13 @@ impl Front {
             .all(|upstream| upstream["eligible"] == true && upstream["half_open"] != true)
     }
 
+    /// Every replica has the main's last change.
+    pub(crate) fn is_fresh(&self) -> bool {
+        let status: serde_json::Value =
+            serde_json::from_str(&self.admin("/api/status")).expect("the status is JSON");
+        status["catalog"]["done"] == true
+    }
+
     /// Where Prometheus scrapes.
     pub(crate) fn admin_address(&self) -> SocketAddr {
         self.ports.admin
