@@ -19,13 +19,15 @@ pub mod balance;
 pub mod health;
 // Floor 3: the cluster as a state machine: events in, actions out.
 pub mod cluster;
-// Floor 4: the cluster behind its lock and snapshot; metrics.
+// Floor 4: the cluster behind its lock and snapshot; metrics; writes to the catalog.
+pub mod catalog_writes;
 pub mod control;
 pub mod metrics;
-// Floor 5: certificates by ACME; config reloads; upstreams as Pingora's peers; the place where
-// requests wait for a slot.
+// Floor 5: certificates by ACME; config reloads; the decision about a request in words; upstreams
+// as Pingora's peers; the place where requests wait for a slot.
 pub mod acme;
 pub mod config_reload;
+pub mod explanation;
 pub mod upstream_peer;
 pub mod waiting_room;
 // Floor 6: Pingora, HTTP, files and clocks.

@@ -6,9 +6,13 @@ mod access;
 mod api;
 #[path = "admin/commands.rs"]
 mod commands;
+#[path = "admin/explain.rs"]
+mod explain;
 #[path = "admin/load.rs"]
 mod load;
 #[path = "admin/page.rs"]
 mod page;
 #[path = "admin/support.rs"]
 mod support;
+#[path = "ogc_shared/table.rs"]
+mod table;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::explain::{ExplainOrder, Explained, ExplainedFact};
 pub use super::history::answer::{
     ClassHistory, History, Lately, LatencyHistory, Probe, UpstreamHistory, UpstreamLately,
 };

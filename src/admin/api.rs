@@ -283,12 +283,12 @@ pub(super) async fn not_found() -> Response {
     let endpoints = "there is: /, /healthz, /readyz, /metrics, /api/status, /api/config, /api/events, /api/history, /api/requests, \
         /api/catalog/history, \
         POST /api/upstreams/NAME/mode, POST /api/config/reload, POST /api/catalog/sync, \
-        POST /api/catalog/pause, POST /api/catalog/resume";
+        POST /api/catalog/pause, POST /api/catalog/resume, POST /api/explain";
     failure(StatusCode::NOT_FOUND, endpoints)
 }
 
 pub(super) async fn wrong_method() -> Response {
-    let methods = "reading is GET; /api/upstreams/NAME/mode, /api/config/reload, /api/catalog/sync, /api/catalog/pause and /api/catalog/resume are POST";
+    let methods = "reading is GET; /api/upstreams/NAME/mode, /api/config/reload, /api/catalog/sync, /api/catalog/pause, /api/catalog/resume and /api/explain are POST";
     failure(StatusCode::METHOD_NOT_ALLOWED, methods)
 }
 
@@ -313,7 +313,7 @@ fn compact_json(answer: &impl Serialize) -> Response {
 }
 
 /// Indented JSON, which people read with curl.
-fn json(status: StatusCode, answer: &impl Serialize) -> Response {
+pub(super) fn json(status: StatusCode, answer: &impl Serialize) -> Response {
     let mut text = serde_json::to_string_pretty(answer).expect("our answers have string keys only");
     text.push('\n');
     (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()

@@ -15,6 +15,7 @@
 //! POST /api/catalog/sync            answers::SyncOrdered
 //! GET  /api/catalog/history         answers::Rolls
 //! POST /api/catalog/pause           answers::Rolls, as /api/catalog/resume
+//! POST /api/explain                 answers::ExplainOrder: the decision about a request
 //! ```
 //!
 //! [`guard`] controls access, [`listener`] and [`places`] bound connections, [`api`] answers.
@@ -23,6 +24,7 @@
 pub mod answers;
 mod api;
 mod events;
+mod explain;
 mod guard;
 mod history;
 mod listener;
@@ -218,6 +220,10 @@ fn router(app: App) -> Router {
         .route("/api/catalog/history", get(api::roll_history))
         .route("/api/catalog/pause", post(api::pause_rolls))
         .route("/api/catalog/resume", post(api::resume_rolls))
+        .route(
+            "/api/explain",
+            post(explain::explain).layer(DefaultBodyLimit::max(explain::MAX_QUESTION)),
+        )
         .route("/api/events", get(api::events))
         .route("/api/history", get(api::history))
         .route("/api/requests", get(api::requests))

@@ -25,7 +25,6 @@ mod mapping;
 mod mode;
 mod properties;
 mod reload;
-mod rules;
 mod status;
 mod sync;
 mod table;

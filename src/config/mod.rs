@@ -62,6 +62,7 @@ pub use raw::known_keys;
 pub use routes::{HeaderCondition, RouteAction, RouteConditions, RouteRule, Sender, UpstreamGroup};
 pub use source::SourceLocation;
 pub use trust::{HeaderField, PeerTrust, PublicUrl, Trust};
+pub use units::size_text;
 pub use upstream::{Address, MainReads, Role, UpstreamConfig, UpstreamName, Weight};
 pub use upstream_tls::UpstreamTls;
 

@@ -54,6 +54,11 @@ pub(super) fn show_size(Size(bytes): Size) -> String {
     shortest.unwrap_or_else(|| "0B".to_owned())
 }
 
+/// Returns a number of bytes in the largest unit that needs no fraction: `16MB`.
+pub fn size_text(bytes: u64) -> String {
+    show_size(Size(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

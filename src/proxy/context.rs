@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::admission::{Client, ConcurrencyKeys};
 use crate::balance::{Lease, Watch};
+use crate::catalog_writes::scope;
 use crate::cluster::{About, Cause, Snapshot, Tried, Upstream};
 use crate::config::{ClassConfig, PeerTrust, RouteRule};
 use crate::metrics::HeldBytes;
 use crate::ogc::{Classified, RequestClass, Retryable};
-use crate::proxy::catalog_writes::scope;
 use crate::waiting_room::{Admission, ConcurrencyPermit};
 
 use super::running::Running;

@@ -8,12 +8,12 @@ use tokio::sync::watch;
 
 use super::access_log::AccessLog;
 use super::access_log::recent::{Recent, RecentRequests};
-use super::catalog_writes::read_your_writes::RecentWriters;
 use super::client::rates::Meters;
 use super::coalesce::Coalescing;
 use super::connection::ConnectionParts;
 use super::connection::interrupt::Interrupts;
 use super::connection::refuse_head::HeadRefuser;
+use super::read_your_writes::RecentWriters;
 use super::running::RunningRequests;
 use super::upstream::moves::WaitMover;
 use super::upstream::peer::UpstreamPeers;

@@ -5,7 +5,7 @@
 //! ```text
 //!  hooks         `impl ProxyHttp`
 //!  steps         the story of one request, in order; `FrontDoor` holds what requests share, `Context` what one carries
-//!  client, upstream, response, catalog_writes, connection, tls, http2, coalesce, access_log, headers
+//!  client, upstream, response, read_your_writes, connection, tls, http2, coalesce, access_log, headers
 //!                what the steps use: these know neither `FrontDoor` nor `Context`
 //! ```
 //!
@@ -13,7 +13,6 @@
 //! `logging`, or when [`Context`] drops.
 
 pub mod access_log;
-pub mod catalog_writes;
 pub mod client;
 mod coalesce;
 mod connection;
@@ -22,6 +21,7 @@ mod front_door;
 pub mod headers;
 mod hooks;
 mod http2;
+mod read_your_writes;
 pub mod response;
 mod running;
 mod steps;

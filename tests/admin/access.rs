@@ -51,6 +51,7 @@ async fn a_server_that_was_tricked_into_a_request_changes_nothing() {
         "/api/config/reload",
         "/api/catalog/sync",
         "/api/catalog/pause",
+        "/api/explain",
     ] {
         let body = r#"{"mode":"drain"}"#;
         let forged = format!(

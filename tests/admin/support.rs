@@ -31,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 const FILE: &str = "geofront.toml";
 
-const CLUSTER: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://127.0.0.1:2'\n\
+pub(crate) const CLUSTER: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://127.0.0.1:2'\n\
     [upstreams.b]\nurl = 'http://127.0.0.1:3'\n[health]\nrise = 1\n";
 
 /// Credentials with which a replica can be reloaded.

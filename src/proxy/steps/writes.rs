@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use pingora::proxy::Session;
 
+use crate::catalog_writes::hints;
 use crate::cluster::Sighting;
 use crate::ogc::RequestClass;
-use crate::proxy::catalog_writes::hints;
-use crate::proxy::catalog_writes::read_your_writes::CatalogWrite;
+use crate::proxy::client::head::head;
 use crate::proxy::client::identity::{ClientIdentity, IdentityHash};
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
+use crate::proxy::read_your_writes::CatalogWrite;
 
 /// Characters of a user's name that the history keeps.
 const MAX_USER_NAME: usize = 64;
@@ -29,7 +30,8 @@ impl FrontDoor {
             return;
         }
         let config = &ctx.snapshot.config;
-        let Some(hint) = hints::of(session.req_header(), &ctx.classified, status, config) else {
+        let request = head(session.req_header());
+        let Some(hint) = hints::of(&request, &ctx.classified, status, config) else {
             return;
         };
         let (now, began) = (
@@ -38,7 +40,7 @@ impl FrontDoor {
                 .as_ref()
                 .map_or(ctx.started, |attempt| attempt.started),
         );
-        let workspace = hints::workspace(session.req_header(), ctx.class(), config);
+        let workspace = hints::workspace(&request, ctx.class(), config);
         let ticket = self.parts.control.sight(
             &Sighting {
                 hint,

@@ -3,24 +3,22 @@
 //! A hint costs one reading of the main's number, so what changes nothing more often than not may
 //! be one too. What moves no number and yet is news to the replicas is a certain hint.
 
-use pingora::http::RequestHeader;
-
 use super::scope;
 use crate::cluster::Hint;
 use crate::config::{Catalog, Config};
-use crate::ogc::{CatalogEffect, Classified, RequestClass, normalise_path};
+use crate::ogc::{CatalogEffect, Classified, RequestClass, RequestHead, normalise_path};
 
 /// The hint in a request that the main answered with `status`, if there is one.
 pub fn of(
-    request: &RequestHeader,
+    request: &RequestHead<'_>,
     classified: &Classified,
     status: u16,
     config: &Config,
 ) -> Option<Hint> {
-    if request.method == http::Method::OPTIONS {
+    if request.method == "OPTIONS" {
         return None;
     }
-    let is_safe = matches!(request.method.as_str(), "GET" | "HEAD");
+    let is_safe = matches!(request.method, "GET" | "HEAD");
     match classified.class {
         RequestClass::Admin if !is_safe && (200..300).contains(&status) => {
             Some(of_rest(request, config))
@@ -28,7 +26,7 @@ pub fn of(
         // Logging in or out changes nothing, whether it succeeds or not.
         RequestClass::Ui if is_login(request) => None,
         // A form, or one of Wicket's listeners, which are links with a query.
-        RequestClass::Ui if status < 400 && (!is_safe || request.uri.query().is_some()) => {
+        RequestClass::Ui if status < 400 && (!is_safe || request.target.contains(&b'?')) => {
             Some(Hint::Ui)
         }
         RequestClass::Transaction if classified.operation == Some("PutStyles") && status < 300 => {
@@ -52,9 +50,9 @@ pub fn of(
 }
 
 /// GeoServer's login and logout, in its old and its new spelling.
-fn is_login(request: &RequestHeader) -> bool {
+fn is_login(request: &RequestHead<'_>) -> bool {
     let path = request
-        .raw_path()
+        .target
         .split(|b| matches!(b, b'?' | b';'))
         .next()
         .unwrap_or_default();
@@ -66,13 +64,13 @@ fn is_login(request: &RequestHeader) -> bool {
 }
 
 /// A write under `/rest` or `/gwc/rest` that succeeded.
-fn of_rest(request: &RequestHeader, config: &Config) -> Hint {
+fn of_rest(request: &RequestHead<'_>, config: &Config) -> Hint {
     with_parts(request, config, |parts| of_parts(parts, &config.catalog))
 }
 
 /// The one workspace that a write under `/rest` or `/gwc/rest` is about.
-pub fn workspace(request: &RequestHeader, class: RequestClass, config: &Config) -> Option<u64> {
-    let of_write = |parts: &[&[u8]]| scope::of_write(parts, request.method == http::Method::DELETE);
+pub fn workspace(request: &RequestHead<'_>, class: RequestClass, config: &Config) -> Option<u64> {
+    let of_write = |parts: &[&[u8]]| scope::of_write(parts, request.method == "DELETE");
     if class == RequestClass::Admin {
         with_parts(request, config, of_write)
     } else {
@@ -81,7 +79,7 @@ pub fn workspace(request: &RequestHeader, class: RequestClass, config: &Config) 
 }
 
 /// `/ogc/styles/...`, also of one workspace.
-fn is_ogc_api_styles(request: &RequestHeader, config: &Config) -> bool {
+fn is_ogc_api_styles(request: &RequestHead<'_>, config: &Config) -> bool {
     with_parts(request, config, |parts| {
         parts
             .windows(2)
@@ -91,9 +89,16 @@ fn is_ogc_api_styles(request: &RequestHeader, config: &Config) -> bool {
 }
 
 /// Calls `read` with the segments of the path below GeoServer's context.
-fn with_parts<T>(request: &RequestHeader, config: &Config, read: impl FnOnce(&[&[u8]]) -> T) -> T {
-    let target = request.raw_path();
-    let raw = target.split(|b| *b == b'?').next().unwrap_or_default();
+fn with_parts<T>(
+    request: &RequestHead<'_>,
+    config: &Config,
+    read: impl FnOnce(&[&[u8]]) -> T,
+) -> T {
+    let raw = request
+        .target
+        .split(|b| *b == b'?')
+        .next()
+        .unwrap_or_default();
     let path = normalise_path(raw).unwrap_or_default();
     let below = path
         .strip_prefix(config.geoserver.context.as_bytes())
@@ -168,7 +173,7 @@ mod tests {
 
     use super::*;
     use crate::config::MapEnvironment;
-    use crate::ogc::{self, RequestHead};
+    use crate::ogc;
 
     fn config(catalog: &str) -> Config {
         let text = format!(
@@ -183,14 +188,13 @@ mod tests {
     }
 
     fn hint(method: &str, target: &str, status: u16, catalog: &str) -> Option<Hint> {
-        let request = RequestHeader::build(method, target.as_bytes(), None).unwrap();
         let head = RequestHead {
             method,
             target: target.as_bytes(),
             content_type: None,
         };
         of(
-            &request,
+            &head,
             &ogc::classify(&head, "/geoserver", Some(b"")),
             status,
             &config(catalog),

@@ -14,12 +14,12 @@ use crate::ogc::Classified;
 const FORMATS: [&str; 4] = [".xml", ".json", ".html", ".sld"];
 
 /// The hash by which workspaces are compared.
-pub(in crate::proxy) fn workspace(name: &str) -> u64 {
+pub fn workspace(name: &str) -> u64 {
     seed_of(name)
 }
 
 /// What a read is about.
-pub(in crate::proxy) fn about(classified: &Classified, target: &[u8]) -> About {
+pub fn about(classified: &Classified, target: &[u8]) -> About {
     let text = |span: crate::ogc::Span| -> Cow<'_, [u8]> { percent_decode(span.of(target)).into() };
     let (in_path, layers) = (classified.workspace.map(text), classified.layer.map(text));
     let name = match (&in_path, &layers) {
@@ -41,7 +41,7 @@ fn common(layers: &str) -> Option<&str> {
 
 /// The workspace that a REST write is about. `parts`: the path below the servlet context.
 /// `is_removal`: nothing is named anew.
-pub(in crate::proxy) fn of_write(parts: &[&[u8]], is_removal: bool) -> Option<u64> {
+pub fn of_write(parts: &[&[u8]], is_removal: bool) -> Option<u64> {
     let name = match parts {
         // Renamed, it is another one.
         [b"rest", b"workspaces" | b"namespaces", name] if is_removal => without_format(name)?,
