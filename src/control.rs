@@ -90,7 +90,7 @@ impl Control {
         self.observe_about(upstream, sent, outcome, None, now);
     }
 
-    /// Like [`Self::observe`], with the subject of a failure.
+    /// Like [`Self::observe`], with the subject of a failure, or of a success after one.
     pub fn observe_about(
         &self,
         upstream: &Upstream,
@@ -100,7 +100,7 @@ impl Control {
         now: Instant,
     ) {
         let is_news = match outcome {
-            Outcome::Success => upstream.load.is_in_doubt(),
+            Outcome::Success => subject.is_some() || upstream.load.is_in_doubt(),
             Outcome::Busy => false,
             Outcome::Failure(_) => true,
         };

@@ -522,6 +522,9 @@ impl Cluster {
         let Some(at) = self.upstreams.position(id) else {
             return;
         };
+        if let (Outcome::Success, Some(subject)) = (&outcome, &subject) {
+            self.faults.served(id, subject, now);
+        }
         let mut grounds = None;
         if let (Outcome::Failure(cause), Some(subject), true) =
             (&outcome, subject, self.upstreams[at].is_fit())

@@ -7,6 +7,8 @@
 //! * The same layer failing in the same way on two upstreams is a fault of the layer. The same
 //!   exception or database fault on two upstreams, whatever the layer, is a fault of the shared
 //!   backend.
+//! * Neither is shared while another upstream has lately served what failed: a request that failed
+//!   at one upstream and succeeded at the next shows that its layer works there.
 //! * A failure that two upstreams may well have independently (out of memory, a time limit, a bare
 //!   status) is shared only when every upstream that serves reads has it.
 //!
@@ -27,6 +29,9 @@ const MAX_FAULTS: usize = 256;
 
 /// Upstreams remembered for one fault.
 const MAX_UPSTREAMS: usize = 64;
+
+/// Layers remembered for one fault.
+const MAX_LAYERS: usize = 16;
 
 /// Failures from which a shared fault is shown. One request that fails on two upstreams is not
 /// worth a report.
@@ -100,15 +105,25 @@ struct Fault {
     /// The layer; `None` if there was more than one, or none.
     layer: Option<String>,
     cause: String,
+    /// Hashes of the layers that failed so; of no layer too.
+    layers: Vec<u64>,
     /// Time and number of the failures of each upstream.
     failures: Vec<(UpstreamId, Instant, u32)>,
+    /// When upstreams last served one of the layers.
+    served: Vec<(UpstreamId, Instant)>,
 }
 
 impl Fault {
     fn is_shared(&self, peers: &[UpstreamId]) -> bool {
         let has_it =
             |peer: &UpstreamId| self.failures.iter().any(|(upstream, ..)| upstream == peer);
-        self.failures.len() >= 2 && (self.reach == Reach::Two || peers.iter().all(has_it))
+        let serves = |peer: &UpstreamId| self.served.iter().any(|(upstream, _)| upstream == peer);
+        match self.reach {
+            _ if self.failures.len() < 2 => false,
+            // One that fails now and then serves what its cache has.
+            Reach::Two => !peers.iter().any(|peer| serves(peer) && !has_it(peer)),
+            Reach::Every => peers.iter().all(has_it),
+        }
     }
 
     fn note(&mut self, upstream: UpstreamId, now: Instant) {
@@ -121,6 +136,14 @@ impl Fault {
             *count = count.saturating_add(1);
         } else if self.failures.len() < MAX_UPSTREAMS {
             self.failures.push((upstream, now, 1));
+        }
+    }
+
+    fn note_served(&mut self, upstream: UpstreamId, now: Instant) {
+        if let Some((_, last)) = self.served.iter_mut().find(|(known, _)| *known == upstream) {
+            *last = now;
+        } else if self.served.len() < MAX_UPSTREAMS {
+            self.served.push((upstream, now));
         }
     }
 
@@ -180,6 +203,16 @@ impl SharedFaults {
         (Grounds { layer, text }, shared)
     }
 
+    /// Notes that an upstream served a request that failed at another one.
+    pub(super) fn served(&mut self, upstream: UpstreamId, subject: &Subject, now: Instant) {
+        let layer = layer_of(subject);
+        for fault in &mut self.faults {
+            if fault.layers.contains(&layer) {
+                fault.note_served(upstream, now);
+            }
+        }
+    }
+
     fn fault(
         &mut self,
         key: u64,
@@ -192,6 +225,10 @@ impl SharedFaults {
             let fault = &mut self.faults[at];
             if fault.layer != subject.layer {
                 fault.layer = None;
+            }
+            let hash = layer_of(subject);
+            if fault.layers.len() < MAX_LAYERS && !fault.layers.contains(&hash) {
+                fault.layers.push(hash);
             }
             return fault;
         }
@@ -208,7 +245,9 @@ impl SharedFaults {
             reach,
             layer,
             cause,
+            layers: vec![layer_of(subject)],
             failures: Vec::new(),
+            served: Vec::new(),
         });
         self.faults.last_mut().expect("it was just added")
     }
@@ -217,6 +256,7 @@ impl SharedFaults {
     pub(super) fn pass_time(&mut self, now: Instant) {
         for fault in &mut self.faults {
             fault.failures.retain(|(_, last, _)| *last + WINDOW > now);
+            fault.served.retain(|(_, last)| *last + WINDOW > now);
         }
         self.faults.retain(|fault| !fault.failures.is_empty());
     }
@@ -225,8 +265,11 @@ impl SharedFaults {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let shared = self.faults.iter().filter(|fault| fault.failures.len() >= 2);
         shared
-            .flat_map(|fault| &fault.failures)
-            .map(|(_, last, _)| *last + WINDOW)
+            .flat_map(|fault| {
+                let failed = fault.failures.iter().map(|(_, last, _)| *last);
+                failed.chain(fault.served.iter().map(|(_, last)| *last))
+            })
+            .map(|last| last + WINDOW)
             .min()
     }
 
@@ -261,6 +304,11 @@ impl SharedFaults {
             .map(condition)
             .collect()
     }
+}
+
+/// The hash by which layers are compared.
+fn layer_of(subject: &Subject) -> u64 {
+    seed_of(subject.layer.as_deref().unwrap_or_default())
 }
 
 fn words_of(cause: &Cause, subject: &Subject) -> String {
@@ -342,6 +390,67 @@ mod tests {
     }
 
     #[test]
+    fn what_another_upstream_serves_is_shared_by_none() {
+        let (mut faults, now) = (SharedFaults::default(), Instant::now());
+        let lost = Cause::Reset("before its answer");
+        let database = Cause::NodeFault("Unable to obtain connection".to_owned());
+        for cause in [&lost, &database] {
+            assert!(!is_shared(&mut faults, 1, cause, &on("a:x", ""), now));
+        }
+        faults.served(UpstreamId(3), &on("a:x", ""), now);
+        for cause in [&lost, &database] {
+            for _ in 0..3 {
+                assert!(
+                    !is_shared(&mut faults, 2, cause, &on("a:x", ""), now),
+                    "{cause}"
+                );
+            }
+        }
+        assert_eq!(faults.conditions(&PEERS), []);
+        let others = [UpstreamId(1), UpstreamId(2)];
+        assert_eq!(
+            faults.conditions(&others).len(),
+            2,
+            "the third serves no more"
+        );
+        assert!(
+            is_shared(&mut faults, 3, &lost, &on("a:x", ""), now),
+            "it fails too"
+        );
+        faults.pass_time(now + WINDOW / 2);
+        faults.record(
+            UpstreamId(1),
+            &database,
+            &on("a:x", ""),
+            &PEERS,
+            now + WINDOW / 2,
+        );
+        faults.record(
+            UpstreamId(2),
+            &database,
+            &on("a:x", ""),
+            &PEERS,
+            now + WINDOW / 2,
+        );
+        assert_eq!(faults.deadline(), Some(now + WINDOW));
+        faults.pass_time(now + WINDOW);
+        let since = now + WINDOW;
+        assert!(
+            is_shared(&mut faults, 2, &database, &on("a:x", ""), since),
+            "it served long ago"
+        );
+    }
+
+    #[test]
+    fn another_layer_that_is_served_proves_nothing() {
+        let (mut faults, now) = (SharedFaults::default(), Instant::now());
+        let cause = Cause::Status(500);
+        assert!(!is_shared(&mut faults, 1, &cause, &on("a:x", ""), now));
+        faults.served(UpstreamId(3), &on("a:y", ""), now);
+        assert!(is_shared(&mut faults, 2, &cause, &on("a:x", ""), now));
+    }
+
+    #[test]
     fn running_out_of_memory_is_shared_only_by_all() {
         let (mut faults, now) = (SharedFaults::default(), Instant::now());
         let cause = Cause::NodeFault("java.lang.OutOfMemoryError".to_owned());
@@ -398,10 +507,15 @@ mod tests {
                 &PEERS,
                 now,
             );
+            faults.served(UpstreamId(number as u32), &on("a:1999", ""), now);
         }
         assert_eq!(faults.faults.len(), MAX_FAULTS);
-        let is_bounded =
-            |fault: &Fault| fault.failures.len() <= MAX_UPSTREAMS && fault.cause.len() <= MAX_TEXT;
+        let is_bounded = |fault: &Fault| {
+            fault.failures.len() <= MAX_UPSTREAMS
+                && fault.served.len() <= MAX_UPSTREAMS
+                && fault.layers.len() <= MAX_LAYERS
+                && fault.cause.len() <= MAX_TEXT
+        };
         assert!(faults.faults.iter().all(is_bounded));
     }
 }

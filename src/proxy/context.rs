@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::admission::{Client, ConcurrencyKeys};
 use crate::balance::{Lease, Watch};
 use crate::catalog_writes::scope;
-use crate::cluster::{About, Cause, Snapshot, Tried, Upstream};
+use crate::cluster::{About, Cause, Snapshot, Subject, Tried, Upstream};
 use crate::config::{ClassConfig, PeerTrust, RouteRule};
 use crate::metrics::HeldBytes;
 use crate::ogc::{Classified, RequestClass, Retryable};
@@ -72,6 +72,8 @@ pub struct Context {
     /// The reader has just changed the catalog: the main is preferred.
     pub(super) reads_from_main: bool,
     pub(super) doubt: SecondOpinion,
+    /// What an attempt before this one failed with: its layer.
+    pub(super) failed: Option<Subject>,
     /// The attempt under way, or the last one.
     pub(super) attempt: Option<Attempt>,
     /// Identical requests may be waiting for this one's answer.
@@ -134,6 +136,7 @@ impl Context {
             attempts: 0,
             reads_from_main: false,
             doubt: SecondOpinion::None,
+            failed: None,
             attempt: None,
             leading: None,
             shared: None,

@@ -44,6 +44,27 @@ async fn a_database_that_is_down_ejects_no_replica_and_status_names_the_layer() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_layer_that_one_replica_still_serves_does_not_fail_everywhere() {
+    let rig = Plan::replicas(3).health("interval = \"1h\"").start().await;
+    for replica in &rig.replicas[..2] {
+        replica.suffers(Fault::Status(500).only(RequestClass::Feature));
+    }
+    for _ in 0..60 {
+        assert_eq!(rig.get(FEATURES).await.status, 200);
+        let conditions = rig.app.control.status(Instant::now()).conditions;
+        let shared = conditions
+            .iter()
+            .map(|status| status.condition.to_string())
+            .find(|said| said.contains("everywhere"));
+        assert_eq!(shared, None);
+    }
+    assert!(
+        !set_aside(&rig).is_empty(),
+        "each is blamed for its own failures"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_alone_fails_for_a_layer_is_still_set_aside() {
     let rig = Plan::replicas(3).health("interval = \"1h\"").start().await;
     rig.replicas[0].suffers(

@@ -343,6 +343,25 @@ fn an_ejection_for_a_fault_that_proves_shared_is_lifted_and_does_not_lengthen_th
     }
 }
 
+/// "One replica was out of memory, one had crashed, the third drew the layer, and the page said
+/// that the layer fails everywhere."
+#[test]
+fn a_layer_that_another_replica_serves_does_not_fail_everywhere() {
+    let mut world = World::up(4);
+    for _ in 0..6 {
+        for name in ["a", "b"] {
+            fail_on(&mut world, name, "geor:y", status_500());
+            fail_on(&mut world, "c", "geor:y", Outcome::Success);
+        }
+    }
+    assert_eq!(world.cluster.status(world.now).conditions, []);
+    assert_eq!(
+        ejected(&world, &["a", "b", "c"]),
+        ["a", "b"],
+        "each is blamed for its own failures"
+    );
+}
+
 #[test]
 fn a_node_that_alone_fails_is_ejected_quickly_whatever_its_layers() {
     let mut world = World::up(3);

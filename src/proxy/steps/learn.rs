@@ -23,6 +23,7 @@ impl FrontDoor {
             .classified
             .layer
             .map(|span| span.of(session.req_header().raw_path()));
+        ctx.failed = Some(Subject::new(layer, ""));
         self.report_about(
             ctx,
             Outcome::Failure(cause),
@@ -30,9 +31,14 @@ impl FrontDoor {
         );
     }
 
-    /// Reports to the cluster how the current attempt went, once.
+    /// Reports to the cluster how the current attempt went, once. A success after the failure of
+    /// another attempt shows that the two upstreams differ.
     pub(super) fn report(&self, ctx: &mut Context, outcome: Outcome) {
-        self.report_about(ctx, outcome, None);
+        let subject = match outcome {
+            Outcome::Success => ctx.failed.take(),
+            Outcome::Busy | Outcome::Failure(_) => None,
+        };
+        self.report_about(ctx, outcome, subject);
     }
 
     fn report_about(&self, ctx: &mut Context, outcome: Outcome, subject: Option<Subject>) {
