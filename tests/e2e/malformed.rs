@@ -310,3 +310,20 @@ async fn heads_larger_than_64_kib_or_with_more_than_200_fields_are_refused() {
         .await;
     assert_eq!(answer.status, 200);
 }
+
+/// "A client got 400 again and again, and the status page listed no request of it."
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_head_is_listed_among_the_failed_requests_while_its_connection_is_open() {
+    let rig = Plan::replicas(1).start().await;
+    let mut client = rig.client().await;
+    let answer = client
+        .request(b"GET /x#y HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let id = answer.header("x-request-id").unwrap();
+    let listed = rig
+        .admin_until(&format!("/api/requests?id={id}"), "refused:target-byte")
+        .await;
+    assert!(listed.contains(id), "{listed}");
+    drop(client);
+}

@@ -281,11 +281,17 @@ impl Rig {
 
     /// Returns the metrics as Prometheus would scrape them.
     pub(crate) async fn metrics(&self) -> String {
+        self.admin("/metrics").await
+    }
+
+    /// Returns what the admin endpoint has at `path`.
+    async fn admin(&self, path: &str) -> String {
         let mut admin = Client::connect(self.app.admin)
             .await
             .expect("the admin endpoint listens");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         admin
-            .request(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .request(request.as_bytes())
             .await
             .expect("an answer")
             .text()
@@ -293,13 +299,18 @@ impl Rig {
 
     /// The metrics once they contain `wanted`: a request is counted after its answer.
     pub(crate) async fn metrics_with(&self, wanted: &str) -> String {
+        self.admin_until("/metrics", wanted).await
+    }
+
+    /// What the admin endpoint has at `path`, once that contains `wanted`.
+    pub(crate) async fn admin_until(&self, path: &str, wanted: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let metrics = self.metrics().await;
-            if metrics.contains(wanted) {
-                return metrics;
+            let found = self.admin(path).await;
+            if found.contains(wanted) {
+                return found;
             }
-            assert!(Instant::now() < deadline, "no {wanted} in {metrics}");
+            assert!(Instant::now() < deadline, "no {wanted} in {found}");
             tokio::time::timeout(Duration::from_millis(5), std::future::pending::<()>())
                 .await
                 .unwrap_or(());

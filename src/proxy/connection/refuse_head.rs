@@ -22,6 +22,7 @@ use crate::control::Control;
 use crate::http1::{ByteRange, Fault, Head};
 use crate::metrics::{ClientAnswer, Metrics};
 use crate::ogc::{self, Classified, ErrorShape, RequestClass, RequestHead, Service};
+use crate::proxy::access_log::recent::RecentRequests;
 use crate::proxy::access_log::{AccessLog, End, Record};
 use crate::proxy::client::request_id::RequestId;
 use crate::proxy::response::respond::{self, Refusal};
@@ -34,6 +35,7 @@ pub(in crate::proxy) struct HeadRefuser {
     pub(in crate::proxy) control: Arc<Control>,
     pub(in crate::proxy) metrics: Arc<Metrics>,
     pub(in crate::proxy) access_log: Arc<AccessLog>,
+    pub(in crate::proxy) recent: Arc<RecentRequests>,
 }
 
 impl HeadRefuser {
@@ -184,7 +186,7 @@ impl HeadRefuser {
             total,
             None,
         );
-        self.access_log.log(&Record {
+        let record = Record {
             time,
             request_id: request_id.as_str(),
             client: peer(stream),
@@ -221,7 +223,12 @@ impl HeadRefuser {
             },
             user: None,
             route: None,
-        });
+        };
+        // A redirect is what the operator wants.
+        if matches!(refusal, Some(Refusal::Malformed(_))) {
+            self.recent.note(&record, started + total);
+        }
+        self.access_log.log(&record);
     }
 }
 
