@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Credentials, Effective, Loaded, UpstreamName};
+use super::{Config, Credentials, Effective, Loaded, UpstreamName};
 
 /// Keys that need a restart: listening sockets, threads and log outputs are created once.
 const RESTART: [&str; 5] = ["listen", "admin", "threads", "log.format", "log.access"];
@@ -229,7 +229,22 @@ fn difference(key: &str, old: &str, new: &str) -> String {
     }
 }
 
+/// True if a difference between header conditions shows in the effective values.
+fn is_header_change_shown(running: &Loaded, new: &Loaded) -> bool {
+    let shown = |loaded: &Loaded| -> Vec<String> {
+        let entries = loaded.effective.iter();
+        let is_condition =
+            |entry: &&Effective| entry.key.starts_with("routes.") && entry.key.ends_with(".header");
+        entries
+            .filter(is_condition)
+            .map(|entry| entry.value.clone())
+            .collect()
+    };
+    shown(running) != shown(new)
+}
+
 fn secrets(running: &Loaded, new: &Loaded) -> Vec<String> {
+    let is_shown = is_header_change_shown(running, new);
     let (old, new) = (&running.config, &new.config);
     let token = (old.admin_token != new.admin_token).then_some("the admin token");
     let credentials = match (&old.geoserver.credentials, &new.geoserver.credentials) {
@@ -243,9 +258,19 @@ fn secrets(running: &Loaded, new: &Loaded) -> Vec<String> {
         }
         _ => None,
     };
+    // Only values that are shown are compared otherwise.
+    let headers = |config: &Config| -> Vec<_> {
+        let routes = config.routes.iter();
+        routes
+            .map(|route| route.conditions.headers.clone())
+            .collect()
+    };
+    let conditions = (headers(old) != headers(new) && !is_shown)
+        .then_some("the header conditions of [[routes]]");
     token
         .into_iter()
         .chain(credentials)
+        .chain(conditions)
         .map(|what| format!("{what} changed"))
         .collect()
 }
@@ -273,6 +298,26 @@ mod tests {
 
     fn live(changes: &[&str]) -> Change {
         Change::Live(changes.iter().map(|change| (*change).to_owned()).collect())
+    }
+
+    #[test]
+    fn a_header_condition_that_is_not_shown_changes_all_the_same() {
+        let rule = |value: &str| {
+            let rule =
+                format!("{BASE}[[routes]]\nheader = 'Authorization: {value}'\nrefuse = true\n");
+            load(&rule, "")
+        };
+        let changed = Change::between(&rule("Basic a"), &rule("Basic b"));
+        assert_eq!(
+            changed,
+            live(&["the header conditions of [[routes]] changed"])
+        );
+        let shown = rule("Basic secret").effective.into_iter();
+        let shown: Vec<String> = shown.map(|entry| entry.value).collect();
+        assert!(
+            shown.contains(&"Authorization: ***".to_owned()),
+            "{shown:?}"
+        );
     }
 
     #[test]

@@ -143,9 +143,34 @@ impl Sources {
 /// The offset of the value if the line looks like `password = ...`: text that could not be parsed
 /// may hold a secret, too.
 fn value_of_secret_key(line: &str) -> Option<usize> {
-    let equals = line.find('=')?;
-    let value = &line[equals + 1..];
-    names_secret(line[..equals].trim()).then(|| line.len() - value.trim_start().len())
+    value_of_secret_field(line).or_else(|| {
+        let equals = line.find('=')?;
+        let (key, value) = (line[..equals].trim(), &line[equals + 1..]);
+        // The condition of a rule: a header and the form of its value.
+        let is_condition = key == "header" && !value.contains('{');
+        let is_secret = names_secret(key) && !is_condition;
+        is_secret.then(|| line.len() - value.trim_start().len())
+    })
+}
+
+/// Header fields whose values are secrets.
+const SECRET_FIELDS: [&str; 4] = ["authorization:", "cookie:", "x-api-key:", "sec-password:"];
+
+/// The offset of the value if the line has a header field like `Authorization: ...`.
+fn value_of_secret_field(line: &str) -> Option<usize> {
+    let lower = line.to_ascii_lowercase();
+    SECRET_FIELDS
+        .iter()
+        .filter_map(|field| Some(lower.find(field)? + field.len()))
+        .min()
+}
+
+/// A header field as it may be shown: `Authorization: ***`.
+pub(super) fn masked_field(field: &str) -> String {
+    match value_of_secret_field(field) {
+        Some(value) => format!("{} {MASK}", &field[..value]),
+        None => field.to_owned(),
+    }
 }
 
 /// True if a key of this name probably holds a secret, even if the key is unknown.
@@ -195,6 +220,32 @@ mod tests {
         sources.hide(file.at(29..38));
         let excerpt = sources.excerpt(file.at(29..38));
         assert_eq!((excerpt.line.as_str(), excerpt.span), ("user = ***", 7..10));
+    }
+
+    #[test]
+    fn the_header_of_a_rule_is_shown_unless_its_value_is_a_secret() {
+        for (line, shown) in [
+            ("header = 'X-Team: maps*'", "header = 'X-Team: maps*'"),
+            (
+                "header = ['X-Team', 'X-Role: a']",
+                "header = ['X-Team', 'X-Role: a']",
+            ),
+            (
+                "header = 'Authorization: Basic eA=='",
+                "header = 'Authorization:***",
+            ),
+            ("    'cookie: id=7',", "    'cookie:***"),
+            ("header = { x-pass = 'a' }", "header = ***"),
+            ("headers = 'X-Team: maps'", "headers = ***"),
+        ] {
+            let (sources, file) = one(line);
+            assert_eq!(sources.excerpt(file.at(0..1)).line, shown);
+        }
+        assert_eq!(masked_field("X-Team: maps*"), "X-Team: maps*");
+        assert_eq!(
+            masked_field("Authorization: Basic eA=="),
+            "Authorization: ***"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::check::Check;
 use crate::config::diagnostics::{Problem, suggestion};
 use crate::config::raw::{Listed, RawRoute, Slot};
-use crate::config::source::At;
+use crate::config::source::{At, masked_field};
 use crate::config::value::Written;
 use crate::config::{
     HeaderCondition, RouteAction, RouteConditions, RouteRule, UpstreamGroup, UpstreamName,
@@ -101,10 +101,19 @@ impl Check<'_> {
             layers: self.each(&key("layer"), &raw.layer, |text| {
                 form(text, "each layer is an entry of the list", &[','])
             }),
-            headers: self.each(&key("header"), &raw.header, header),
+            headers: self.header_conditions(&key("header"), &raw.header),
             from: self.list(&key("from"), &raw.from, Vec::new()),
             not_from: self.list(&key("not_from"), &raw.not_from, Vec::new()),
         }
+    }
+
+    /// Reads header conditions. Values that are secrets are not shown.
+    fn header_conditions(&mut self, key: &str, slot: &List) -> Vec<HeaderCondition> {
+        let headers = self.each(key, slot, header);
+        let fields = slot.given().into_iter().flat_map(|list| &list.value);
+        let shown: Vec<String> = fields.map(|field| masked_field(&field.value)).collect();
+        self.note_again(key, &shown.join(", "));
+        headers
     }
 
     /// Reads a list of which each entry has a form of its own. A list that is there has an entry:
@@ -128,7 +137,8 @@ impl Check<'_> {
             match read(&item.value) {
                 Ok(value) => values.push(value),
                 Err((rule, help)) => {
-                    let title = format!("`{key}` is \"{}\": {rule}", item.value.escape_debug());
+                    let value = masked_field(&item.value);
+                    let title = format!("`{key}` is \"{}\": {rule}", value.escape_debug());
                     self.refuse(Problem::new(title).at(item.at).label(help));
                 }
             }
