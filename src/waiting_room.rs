@@ -48,6 +48,8 @@ struct Request {
     selection: SelectionRequest,
     /// There from the moment it may have to wait.
     reply: Option<oneshot::Sender<WaitResult>>,
+    /// The user, for operators; empty until it may have to wait.
+    user: String,
 }
 
 /// A slot, and the limits that were passed for it. Both are given back when it drops, in that
@@ -79,6 +81,8 @@ struct ClusterSlots<'r> {
     now: Instant,
     /// The receiver of the newcomer's result, if it had to prepare for waiting.
     result: Option<oneshot::Receiver<WaitResult>>,
+    /// Returns the newcomer's user.
+    user: &'r dyn Fn() -> String,
 }
 
 impl WaitingRoom {
@@ -122,12 +126,13 @@ impl WaitingRoom {
     }
 
     /// Takes a slot if one is free that no waiter can use; else a place in the queue, if that has
-    /// room.
+    /// room. `user` is called only for a request that has to wait.
     pub fn request_slot(
         self: &Arc<Self>,
         request: SelectionRequest,
         keys: ConcurrencyKeys,
         slot_request: SlotRequest,
+        user: &dyn Fn() -> String,
         limits: &Limits,
         now: Instant,
     ) -> SlotRequestResult {
@@ -137,9 +142,13 @@ impl WaitingRoom {
             request: Request {
                 selection: request,
                 reply: None,
+                user: String::new(),
             },
         };
-        let mut slots = self.slots(now);
+        let mut slots = ClusterSlots {
+            user,
+            ..self.slots(now)
+        };
         let result = self
             .waitlist
             .lock()
@@ -166,7 +175,9 @@ impl WaitingRoom {
     /// Returns the state of the queue for an operator.
     pub fn status(&self, now: Instant) -> QueueStatus {
         let snapshot = self.control.snapshot();
-        self.waitlist.lock().status(&snapshot.config.limits, now)
+        self.waitlist
+            .lock()
+            .status(|request| &request.user, &snapshot.config.limits, now)
     }
 
     /// Returns the seconds after which a request that gave up waiting should try again.
@@ -201,6 +212,7 @@ impl WaitingRoom {
             room: self,
             now,
             result: None,
+            user: &String::new,
         }
     }
 }
@@ -229,6 +241,7 @@ impl Slots<Request> for ClusterSlots<'_> {
     fn prepare_wait(&mut self, request: &mut Request) {
         let (reply, result) = oneshot::channel();
         request.reply = Some(reply);
+        request.user = (self.user)();
         self.result = Some(result);
     }
 

@@ -27,7 +27,7 @@ pub use overload::{OverloadDetector, STANDING_AFTER};
 pub use pace::Pace;
 pub use queue::{AGEING, Offer, Pushed, Queue, SlotRequest, Waiter, WaiterId};
 pub use rates::{MAX_COUNTED, RateState, Rates};
-pub use status::{ClassWaiting, QueueStatus};
+pub use status::{ClassWaiting, MAX_USERS, QueueStatus, UserWaiting};
 pub use waitlist::{
     Newcomer, RECHECK_INTERVAL, SlotSearch, Slots, Waitlist, WaitlistAnswer, WaitlistResult,
     may_bypass,

@@ -1,16 +1,21 @@
 //! The state of the queue, for operators.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::Queue;
+use super::{Queue, Waiter};
 use crate::ogc::RequestClass;
+
+/// Maximum number of users in a [`QueueStatus`].
+pub const MAX_USERS: usize = 10;
 
 /// The queue at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueueStatus {
     /// Classes with waiters.
     pub classes: Vec<ClassWaiting>,
+    /// The users with the most waiters, at most [`MAX_USERS`] of them.
+    pub users: Vec<UserWaiting>,
     /// The number of requests that may wait.
     pub most: usize,
     /// Waiters served per second, lately.
@@ -24,6 +29,16 @@ pub struct ClassWaiting {
     pub waiting: usize,
     /// The number of their users.
     pub users: usize,
+    /// How long the oldest of them has waited.
+    pub longest: Duration,
+}
+
+/// The waiters of one user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserWaiting {
+    /// The name that a trusted proxy gave, or the address.
+    pub user: String,
+    pub waiting: usize,
     /// How long the oldest of them has waited.
     pub longest: Duration,
 }
@@ -60,6 +75,33 @@ impl<T> Queue<T> {
         };
         RequestClass::ALL.into_iter().filter_map(of_class).collect()
     }
+
+    /// Returns the users with the most waiters, the most first. `name` is the user of a waiter.
+    pub fn waiting_by_user<'q>(
+        &'q self,
+        name: impl Fn(&'q T) -> &'q str,
+        now: Instant,
+    ) -> Vec<UserWaiting> {
+        let mut by_user: BTreeMap<u64, (usize, &'q Waiter<T>)> = BTreeMap::new();
+        // The oldest waiter comes first.
+        for waiter in self.waiters() {
+            by_user
+                .entry(waiter.slot_request.user)
+                .or_insert((0, waiter))
+                .0 += 1;
+        }
+        let mut users: Vec<(usize, &Waiter<T>)> = by_user.into_values().collect();
+        users.sort_by_key(|(waiting, first)| (usize::MAX - waiting, first.slot_request.arrived));
+        users
+            .into_iter()
+            .take(MAX_USERS)
+            .map(|(waiting, first)| UserWaiting {
+                user: name(&first.value).to_owned(),
+                waiting,
+                longest: now.saturating_duration_since(first.slot_request.arrived),
+            })
+            .collect()
+    }
 }
 
 #[cfg(test)]
@@ -86,7 +128,7 @@ mod tests {
                 arrived: after(seconds),
                 is_retry: false,
             };
-            queue.push(slot_request, ());
+            queue.push(slot_request, format!("user {user}"));
         }
         let by_class = queue.waiting_by_class(after(5));
         let waiting = |class, waiting, users, seconds| ClassWaiting {
@@ -102,5 +144,34 @@ mod tests {
                 waiting(RequestClass::Map, 2, 1, 5)
             ]
         );
+        let users = queue.waiting_by_user(String::as_str, after(5));
+        let waiting = |user: &str, waiting, seconds| UserWaiting {
+            user: user.to_owned(),
+            waiting,
+            longest: Duration::from_secs(seconds),
+        };
+        assert_eq!(users, [waiting("user 1", 2, 5), waiting("user 2", 1, 2)]);
+    }
+
+    #[test]
+    fn only_the_users_with_the_most_waiters_are_named() {
+        let (mut queue, start) = (Queue::new(2000), Instant::now());
+        for user in 0..100 {
+            for _ in 0..=user % 20 {
+                let slot_request = SlotRequest {
+                    class: RequestClass::Map,
+                    priority: Priority::FIRST,
+                    rules: 0,
+                    from_main: false,
+                    user,
+                    arrived: start,
+                    is_retry: false,
+                };
+                queue.push(slot_request, format!("{user}"));
+            }
+        }
+        let users = queue.waiting_by_user(String::as_str, start);
+        let most: Vec<usize> = users.iter().map(|user| user.waiting).collect();
+        assert_eq!(most, [20, 20, 20, 20, 20, 19, 19, 19, 19, 19]);
     }
 }

@@ -275,10 +275,18 @@ impl<T> Waitlist<T> {
         }
     }
 
-    /// Returns the state of the queue for an operator.
-    pub fn status(&self, limits: &Limits, now: Instant) -> QueueStatus {
+    /// Returns the state of the queue for an operator. `name` is the user of a request.
+    pub fn status<'w>(
+        &'w self,
+        name: impl Fn(&'w T) -> &'w str,
+        limits: &Limits,
+        now: Instant,
+    ) -> QueueStatus {
         QueueStatus {
             classes: self.queue.waiting_by_class(now),
+            users: self
+                .queue
+                .waiting_by_user(|entry| name(&entry.request), now),
             most: limits.queue as usize,
             per_second: self.pace.per_second(now),
         }

@@ -89,6 +89,7 @@ pub(super) fn status(upstreams: Vec<Upstream>) -> Status {
             most: 400,
             served_per_second: 0.0,
             classes: Vec::new(),
+            users: Vec::new(),
         },
         catalog: Catalog {
             epoch: 0,

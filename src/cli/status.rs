@@ -392,6 +392,7 @@ mod tests {
                 most: 400,
                 served_per_second: 35.2,
                 classes,
+                users: Vec::new(),
             },
             ..status(vec![busy])
         };

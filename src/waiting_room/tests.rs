@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::admission::{ClassWaiting, Client, STANDING_AFTER};
+use crate::admission::{ClassWaiting, Client, STANDING_AFTER, UserWaiting};
 use crate::cluster::{
     About, Action, Cause, Event, MainPreference, Mode, Outcome, ProbeReport, Tried,
 };
@@ -93,6 +93,7 @@ impl World {
             },
             keys,
             slot_request,
+            &|| format!("user {user}"),
             &config.limits,
             self.now,
         )
@@ -449,6 +450,14 @@ fn the_status_shows_the_waiters_of_each_class() {
             class: RequestClass::Map,
             waiting: 2,
             users: 1,
+            longest
+        }]
+    );
+    assert_eq!(
+        status.users,
+        [UserWaiting {
+            user: "user 2".to_owned(),
+            waiting: 2,
             longest
         }]
     );

@@ -22,6 +22,9 @@ use crate::waiting_room::{Admission, RECHECK_INTERVAL, SlotRequestResult, WaitRe
 /// How much longer than its client an upstream has while a request is incomplete.
 const CLIENT_FIRST: Duration = Duration::from_secs(1);
 
+/// Characters of a user's name that are shown.
+const MAX_USER_NAME: usize = 64;
+
 /// How often one attempt has the cluster help it: others may take what it was given.
 const MAX_RESCUES: u32 = 4;
 
@@ -111,6 +114,7 @@ impl FrontDoor {
             request,
             ctx.concurrency_keys.clone(),
             slot_request,
+            &|| user_shown(session, ctx),
             &ctx.snapshot.config.limits,
             now,
         ) {
@@ -217,6 +221,19 @@ impl FrontDoor {
             .and_then(|value| value.to_str().ok()?.trim().parse::<i64>().ok());
         of_class.better_by(value.map_or(0, |value| value.saturating_sub(rule.default)))
     }
+}
+
+/// The user of a request that waits, for operators: the name that a trusted proxy gave, or the
+/// address.
+fn user_shown(session: &Session, ctx: &Context) -> String {
+    let identity = ctx.client_identity(session);
+    let trusts = |address| ctx.snapshot.config.trust.allows_origin(address);
+    let name = identity.user().and_then(|_| identity.user_name());
+    let shown = |name: String| {
+        let plain = name.chars().filter(|c| !c.is_control());
+        plain.take(MAX_USER_NAME).collect()
+    };
+    name.map_or_else(|| identity.client(trusts).to_string(), shown)
 }
 
 fn selection_request(session: &Session, ctx: &Context) -> SelectionRequest {
