@@ -124,6 +124,8 @@ pub struct Queue {
     pub served_per_second: f64,
     /// The classes with waiting requests.
     pub classes: Vec<ClassWaiting>,
+    /// The ten users with the most waiting requests.
+    pub users: Vec<UserWaiting>,
 }
 
 /// The waiting requests of one class.
@@ -137,6 +139,16 @@ pub struct ClassWaiting {
     pub longest_ms: u64,
 }
 
+/// The waiting requests of one user.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UserWaiting {
+    /// The name that a trusted proxy gave, or the address.
+    pub user: String,
+    pub waiting: usize,
+    /// Waiting time of the first of them.
+    pub longest_ms: u64,
+}
+
 impl From<&QueueStatus> for Queue {
     fn from(status: &QueueStatus) -> Self {
         let class = |waiting: &admission::ClassWaiting| ClassWaiting {
@@ -145,11 +157,17 @@ impl From<&QueueStatus> for Queue {
             users: waiting.users,
             longest_ms: whole_ms(waiting.longest),
         };
+        let user = |waiting: &admission::UserWaiting| UserWaiting {
+            user: waiting.user.clone(),
+            waiting: waiting.waiting,
+            longest_ms: whole_ms(waiting.longest),
+        };
         Self {
             waiting: status.waiting(),
             most: status.most,
             served_per_second: (status.per_second * 10.0).round() / 10.0,
             classes: status.classes.iter().map(class).collect(),
+            users: status.users.iter().map(user).collect(),
         }
     }
 }

@@ -49,6 +49,10 @@ pub(super) async fn page_script() -> Response {
     ([(header::CONTENT_TYPE, SCRIPT)], include_str!("page.js")).into_response()
 }
 
+pub(super) async fn page_explain() -> Response {
+    ([(header::CONTENT_TYPE, SCRIPT)], include_str!("explain.js")).into_response()
+}
+
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }

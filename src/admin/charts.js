@@ -17,11 +17,14 @@ const html = (name, properties = {}, ...children) => {
 // An axis does not end below one request or millisecond: noise would fill it.
 const LEAST_END = 1;
 
+// Series that are named above a chart; the others are in its tip.
+const KEYS_SHOWN = 8;
+
 // The end of an axis: 1, 2 or 5 times a power of ten.
 function axisEnd(highest) {
   if (!(highest > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(highest));
-  return [1, 2, 5, 10].map(step => step * power).find(end => end >= highest * 1.02);
+  return [1, 2, 5, 10, 20].map(step => step * power).find(end => end >= highest * 1.02);
 }
 
 // A path through the points that exist; where there is none, it breaks off.
@@ -56,10 +59,11 @@ class Chart {
     new ResizeObserver(() => this.draw()).observe(this.svg);
   }
 
-  // series: [{ name, key, values }], key being a colour class.
+  // series: [{ name, key, values }], key being a colour class. With `line`, a series of a stack is a line above it.
   show(times, span, series) {
     Object.assign(this, { times, span, series });
-    this.keys.replaceChildren(...series.map(s => html("span", {}, html("i", { className: s.key }), s.name)));
+    const named = series.slice(0, KEYS_SHOWN), more = series.length - named.length;
+    this.keys.replaceChildren(...named.map(s => html("span", {}, html("i", { className: s.key }), s.name)), ...(more ? [html("span", { textContent: `and ${more} more` })] : []));
     const last = s => s.values.findLast?.(value => value !== null) ?? null;
     const now = series.map(s => `${s.name} ${last(s) === null ? "none" : this.format(last(s))}`).join(", ");
     this.svg.setAttribute("aria-label", `${this.title}. Now: ${now || "nothing"}. Arrow keys move through time.`);
@@ -74,8 +78,9 @@ class Chart {
     const isStack = this.kind === "stack", { times, series, span } = this;
     const newest = times.at(-1) ?? Date.now();
     this.x = at => box.right - (newest - times[at]) / span * (box.right - box.left);
-    const totals = times.map((_, at) => series.reduce((sum, s) => sum + (s.values[at] ?? 0), 0));
-    const highest = isStack ? Math.max(0, ...totals) : Math.max(0, ...series.flatMap(s => s.values).map(v => v ?? 0));
+    const stacked = series.filter(s => isStack && !s.line), lines = series.filter(s => !isStack || s.line);
+    const totals = times.map((_, at) => stacked.reduce((sum, s) => sum + (s.values[at] ?? 0), 0));
+    const highest = Math.max(0, ...totals, ...lines.flatMap(s => s.values).map(v => v ?? 0));
     const end = axisEnd(Math.max(highest, LEAST_END));
     const y = value => box.bottom - value / end * (box.bottom - box.top);
     const parts = [];
@@ -87,12 +92,14 @@ class Chart {
     const whole = span / 60000, step = whole > 10 ? 15 : 1;
     for (let minutes = 0; minutes <= whole; minutes += step) {
       const x = box.right - minutes / whole * (box.right - box.left);
+      // Where there is little room, every second mark has its text.
+      if (width < 420 && minutes % (2 * step)) continue;
       parts.push(svg("text", { x, y: height - 3, "text-anchor": minutes === whole ? "start" : minutes ? "middle" : "end" }, minutes ? `-${minutes} min` : "now"));
     }
     const floor = times.map(() => 0), first = times.findIndex(t => newest - t <= span * 1.01);
     const inside = first < 0 ? [] : times.map((_, at) => at).slice(first);
-    for (const s of series) {
-      if (isStack) {
+    for (const s of [...stacked, ...lines]) {
+      if (isStack && !s.line) {
         const below = inside.map(at => [this.x(at), y(floor[at])]);
         inside.forEach(at => floor[at] += s.values[at] ?? 0);
         const above = inside.map(at => [this.x(at), y(floor[at])]);
@@ -103,7 +110,7 @@ class Chart {
           const shown = points.map((p, i) => p ?? [this.x(inside[i]), box.bottom]);
           parts.push(svg("path", { class: `fill soft-fill ${s.key}`, d: `${linePath([[shown[0][0], box.bottom], ...shown, [shown.at(-1)[0], box.bottom]])}Z` }));
         }
-        parts.push(svg("path", { class: `stroke ${s.key}`, d: linePath(points) }));
+        parts.push(svg("path", { class: `stroke ${s.key}${s.line ? " dashed" : ""}`, d: linePath(points) }));
       }
     }
     this.none.hidden = highest > 0;
@@ -158,7 +165,7 @@ class Chart {
 
 // What one upstream works on, below the band of its limit.
 function sparkline(element, inFlight, limits, samples) {
-  const width = 150, height = 36, known = limits.filter(v => v !== null);
+  const width = 150, height = 36, known = limits.filter(v => (v ?? null) !== null);
   const top = Math.max(1, ...known, ...inFlight.map(v => v ?? 0)) * 1.08;
   const x = at => width - (inFlight.length - 1 - at) / Math.max(1, samples - 1) * width, y = value => height - value / top * height;
   const area = values => {
@@ -169,6 +176,6 @@ function sparkline(element, inFlight, limits, samples) {
   element.replaceChildren(
     svg("path", { class: "band", d: area(limits) }),
     svg("path", { class: "flight", d: area(inFlight) }),
-    svg("path", { class: "limit", d: linePath(limits.map((v, at) => v === null ? null : [x(at), y(v)])) }),
+    svg("path", { class: "limit", d: linePath(limits.map((v, at) => (v ?? null) === null ? null : [x(at), y(v)])) }),
   );
 }

@@ -27,11 +27,12 @@ use crate::config::Secret;
 pub(crate) const MARK: &str = "x-geofront";
 
 /// Paths that need no token.
-const OPEN_PATHS: [&str; 6] = [
+const OPEN_PATHS: [&str; 7] = [
     "/",
     "/page.css",
     "/charts.js",
     "/page.js",
+    "/explain.js",
     "/healthz",
     "/readyz",
 ];

@@ -1,7 +1,7 @@
 //! The admin listener: status page, JSON API, metrics and health endpoints.
 //!
 //! ```text
-//! GET  /                            status page, with /page.css, /charts.js and /page.js
+//! GET  /                            status page, with /page.css and its scripts
 //! GET  /healthz                     200: the process lives
 //! GET  /readyz                      200: a request would be served; 503: stopping, or nothing eligible
 //! GET  /metrics                     for Prometheus
@@ -210,6 +210,7 @@ fn router(app: App) -> Router {
         .route("/page.css", get(api::page_style))
         .route("/charts.js", get(api::page_charts))
         .route("/page.js", get(api::page_script))
+        .route("/explain.js", get(api::page_explain))
         .route("/healthz", get(api::healthz))
         .route("/readyz", get(api::readyz))
         .route("/metrics", get(api::metrics))

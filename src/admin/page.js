@@ -230,8 +230,11 @@ const charts = {
   latency: new Chart(byId("chart-latency"), { title: "Time to the end", kind: "lines", format: millis, extra: classChoice }),
   errors: new Chart(byId("chart-errors"), { title: "Errors and refusals", kind: "lines", format: rate }),
   queue: new Chart(byId("chart-queue"), { title: "Queue", kind: "lines", format: amount }),
+  flight: new Chart(byId("chart-flight"), { title: "In flight", kind: "stack", format: amount }),
+  limits: new Chart(byId("chart-limits"), { title: "Limit of each upstream", kind: "lines", format: amount }),
 };
 charts.queue.quiet = "No request waited";
+charts.limits.quiet = "No upstream has a limit";
 
 function showCurves() {
   const history = kept[minutes];
@@ -256,10 +259,20 @@ function showCurves() {
     { name: "tried again", key: "k1", values: history.retried }, { name: "client left", key: "ksoft", values: history.aborted },
   ]);
   charts.queue.show(times, range, [{ name: "requests waiting", key: "k1", values: history.waiting, area: true }, { name: "wait p95 in s", key: "kwarn", values: history.waited_p95_ms.map(ms => ms === null ? null : ms / 1000) }]);
+  showLoads(history, range);
   for (const u of history.upstreams) {
     const row = rows.get(u.upstream);
     if (row) sparkline(row.spark, u.in_flight, u.max_in_flight, KEPT[minutes]);
   }
+}
+
+// What upstreams work on, below the sum of their limits; and each limit, as it is learned.
+function showLoads({ times, upstreams }, range) {
+  const key = at => `k${at % 8}`, sum = values => values.some(v => v === null) ? null : values.reduce((a, b) => a + b, 0);
+  const limits = times.map((_, at) => sum(upstreams.map(u => u.max_in_flight[at] ?? null)));
+  const loads = upstreams.map((u, at) => ({ name: u.upstream, key: key(at), values: u.in_flight }));
+  charts.flight.show(times, range, [...loads, ...(limits.some(v => v !== null) ? [{ name: "all limits", key: "ksoft", values: limits, line: true }] : [])]);
+  charts.limits.show(times, range, upstreams.map((u, at) => ({ name: u.upstream, key: key(at), values: u.max_in_flight })));
 }
 
 async function refreshHistory() {
@@ -497,10 +510,13 @@ byId("reload").onclick = async () => {
 
 // Status ---------------------------------------------------------------------------------------------------------------------
 
-function showQueue({ waiting, most, served_per_second: pace, classes }) {
-  const of = c => `${c.waiting} ${c.class} (${plural(c.users, "user")}, the first for ${seconds(c.longest_ms)})`;
+// Which requests wait, of which class and which user, and for how long.
+function showQueue({ waiting, most, served_per_second: pace, classes, users = [] }) {
   byId("queue").hidden = !waiting;
-  byId("queue").textContent = `${waiting} of at most ${most} requests wait for a slot: ${classes.map(of).join(", ")}. ${pace.toFixed(1)} get one each second.`;
+  byId("queue-text").textContent = `${plural(waiting, "request waits", "requests wait")} for a slot, of at most ${most}. ${pace.toFixed(1)} get one each second.`;
+  const row = (name, ...numbers) => html("tr", {}, html("td", { textContent: name }), ...numbers.map(n => html("td", { className: "number", textContent: n })));
+  byId("queue-classes").replaceChildren(...classes.map(c => row(c.class, c.waiting, c.users, seconds(c.longest_ms))));
+  byId("queue-users").replaceChildren(...users.map(u => row(u.user, u.waiting, seconds(u.longest_ms))));
 }
 
 let heard = Date.now(), latest = null;
@@ -519,6 +535,7 @@ function show(status, history) {
   showUpstreams(status, lately);
   showCatalog(status);
   showQueue(status.queue);
+  showConfiguration(status);
   if (history) showProbes(history);
   showCurves();
 }
@@ -612,7 +629,7 @@ function fillTail() {
   const found = tail.filter(r => !wanted || [r.id, r.path, r.upstream, r.class, r.layer, r.user, r.client, r.end, whyOf(r)].some(text => text?.toLowerCase().includes(wanted))).slice(-TAIL_SHOWN).reverse();
   byId("tail").replaceChildren(...found.map(r => html("tr", {},
     html("td", {}, html("time", { dateTime: r.time, title: r.time, textContent: new Date(r.time).toLocaleTimeString() })),
-    html("td", {}, html("code", { className: "path", textContent: `${r.method} ${r.path}`, title: r.path }), html("div", { className: "soft" }, `${r.class}${r.layer ? `, ${r.layer}` : ""} · from ${r.client}${r.user ? ` (${r.user})` : ""} · `, html("code", { textContent: r.id }))),
+    html("td", {}, html("code", { className: "path", textContent: `${r.method} ${r.path}`, title: r.path }), html("button", { className: "link", textContent: "Explain", ariaLabel: `Explain ${r.method} ${r.path}`, onclick: () => explain(r.method, r.path) }), html("div", { className: "soft" }, `${r.class}${r.layer ? `, ${r.layer}` : ""} · from ${r.client}${r.user ? ` (${r.user})` : ""} · `, html("code", { textContent: r.id }))),
     html("td", { className: `number ${r.status >= 500 || r.status === null ? "is-error" : ""}`, textContent: r.status ?? "none" }),
     html("td", { className: "number", textContent: millis(r.total_ms) }),
     html("td", { textContent: r.upstream ?? "" }),
@@ -682,5 +699,5 @@ document.addEventListener("visibilitychange", () => {
   else { refresh(); listen(); }
 });
 setInterval(() => document.hidden || refresh(), POLL_MS);
-refresh();
-listen();
+// Once all scripts are here.
+addEventListener("DOMContentLoaded", () => { refresh(); listen(); });

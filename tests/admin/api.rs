@@ -47,9 +47,10 @@ async fn status_has_every_field_that_scripts_rely_on() {
     });
     assert_eq!(*slave, expected);
     let classes = [json!({"class": "map", "waiting": 3, "users": 2, "longest_ms": 1250})];
+    let users = [json!({"user": "alice", "waiting": 2, "longest_ms": 1250})];
     assert_eq!(
         status["queue"],
-        json!({"waiting": 3, "most": 400, "served_per_second": 7.3, "classes": classes})
+        json!({"waiting": 3, "most": 400, "served_per_second": 7.3, "classes": classes, "users": users})
     );
     let keys: Vec<&String> = status.as_object().unwrap().keys().collect();
     assert_eq!(

@@ -79,6 +79,7 @@ async fn the_page_is_whole_and_may_do_nothing_but_ask_us() {
         ("/page.css", "text/css"),
         ("/charts.js", "text/javascript"),
         ("/page.js", "text/javascript"),
+        ("/explain.js", "text/javascript"),
     ];
     for (path, kind) in parts {
         let part = admin.get(path).await;
@@ -121,7 +122,8 @@ async fn the_page_is_whole_and_may_do_nothing_but_ask_us() {
 #[tokio::test]
 async fn the_page_has_every_element_that_its_script_fills() {
     let admin = Admin::start("").await;
-    let (page, script) = (admin.get("/").await.body, admin.get("/page.js").await.body);
+    let page = admin.get("/").await.body;
+    let script = admin.get("/page.js").await.body + &admin.get("/explain.js").await.body;
     let ids: Vec<&str> = script
         .split("byId(\"")
         .skip(1)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use geofront::admin::answers::Requests;
 use geofront::admin::{self, AdminState, Capacity};
-use geofront::admission::{ClassWaiting, QueueStatus};
+use geofront::admission::{ClassWaiting, QueueStatus, UserWaiting};
 use geofront::balance::Lease;
 use geofront::cluster::{Action, Cause, Event, Outcome, ProbeReport, Selection, Tried};
 use geofront::config::{Environment, MapEnvironment};
@@ -153,6 +153,11 @@ fn queue_status() -> QueueStatus {
     };
     QueueStatus {
         classes: vec![waiting],
+        users: vec![UserWaiting {
+            user: "alice".to_owned(),
+            waiting: 2,
+            longest: Duration::from_millis(1250),
+        }],
         most: 400,
         per_second: 7.25,
     }
