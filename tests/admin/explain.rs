@@ -65,8 +65,8 @@ fn question(case: &Case, body: Option<&str>) -> Value {
 #[tokio::test]
 async fn the_endpoint_decides_as_the_table_and_the_command_line_do() {
     let admin = with_rules().await;
-    let mut config = NamedTempFile::new().unwrap();
-    write!(config, "{}{RULES}", super::support::CLUSTER).unwrap();
+    let mut config = NamedTempFile::new().expect("a temporary file");
+    write!(config, "{}{RULES}", super::support::CLUSTER).expect("it is written");
     let config = config.path().display().to_string();
     let mut compared = 0;
     for (at, (case, body)) in typed_cases().into_iter().enumerate() {
@@ -113,12 +113,12 @@ fn lines(explained: &Value) -> String {
 }
 
 fn on_the_command_line(case: &Case, body: Option<&str>, config: &str) -> String {
-    let mut file = NamedTempFile::new().unwrap();
+    let mut file = NamedTempFile::new().expect("a temporary file");
     let mut command = Command::new(env!("CARGO_BIN_EXE_geofront"));
     command.args(["explain", "--config", config, "--from", "10.1.2.3"]);
     command.args(["--header", "X-Team: maps-1"]);
     if let Some(body) = body {
-        file.write_all(body.as_bytes()).unwrap();
+        file.write_all(body.as_bytes()).expect("it is written");
         command.arg("--body").arg(file.path());
         for (option, value) in [
             ("--content-type", &case.content_type),
@@ -131,11 +131,13 @@ fn on_the_command_line(case: &Case, body: Option<&str>, config: &str) -> String 
         .arg(&case.method)
         .arg(&case.target)
         .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+        .expect("the binary runs");
+    let text = String::from_utf8(output.stdout).expect("it prints text");
     assert!(output.status.success(), "line {}: {text}", case.line);
     // Advice about missing options stands below the facts.
-    let (facts, _) = text.split_once("\n\n").unwrap_or((text.trim_end(), ""));
+    let (facts, _) = text
+        .split_once("\n\n")
+        .unwrap_or_else(|| (text.trim_end(), ""));
     format!("{facts}\n")
 }
 
