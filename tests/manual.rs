@@ -161,6 +161,7 @@ fn the_table_of_classes_states_the_upstreams_and_retries_of_each() {
         assert_eq!(row[2] == "replicas", class.is_read(), "{class}: {row:?}");
         let again = match retry(class, "GET", Clarity::Plain) {
             Retryable::Yes => "until the first byte",
+            Retryable::Unanswered => "was being closed",
             Retryable::ConnectOnly => "only if no connection could be opened",
             Retryable::Never => "never",
         };

@@ -277,6 +277,9 @@ impl Decided<'_> {
             Retryable::Yes => format!(
                 "on another upstream until the first byte has come, {attempts} tries in all"
             ),
+            Retryable::Unanswered => format!(
+                "only if nothing could be sent, or a kept-alive connection was being closed, {attempts} tries in all"
+            ),
             Retryable::ConnectOnly => {
                 format!("only if nothing could be sent, {attempts} tries in all")
             }

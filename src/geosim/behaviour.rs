@@ -41,6 +41,9 @@ pub struct Behaviour {
     pub keep_alive: Duration,
     /// The answer with this number closes its connection, and announces it.
     pub keep_alive_requests: Option<u32>,
+    /// Each connection is closed after its first answer, without notice, and so late that the close
+    /// crosses the next request: that one is reset unread.
+    pub closes_under_the_next: bool,
     /// The servlet container's threads: a request beyond them waits unread, whatever its class.
     pub threads: Option<usize>,
     /// The control-flow extension.
@@ -89,6 +92,7 @@ impl Default for Behaviour {
             ui_lock_wait: DEFAULT_UI_LOCK_WAIT,
             keep_alive: DEFAULT_KEEP_ALIVE,
             keep_alive_requests: Some(DEFAULT_KEEP_ALIVE_REQUESTS),
+            closes_under_the_next: false,
             threads: None,
             control_flow: None,
             version: "2.27.1",

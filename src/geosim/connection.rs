@@ -41,7 +41,7 @@ pub(super) async fn serve(stream: TcpStream, guest: Guest, life: Arc<Life>) {
             .behaviour
             .keep_alive_requests
             .is_some_and(|most| served >= most);
-        match next_exchange(&mut wire, &life, is_last).await {
+        match next_exchange(&mut wire, &life, served, is_last).await {
             Next::Request => {}
             Next::Close => return wire.close().await,
             Next::Reset => return wire.reset(),
@@ -57,13 +57,14 @@ enum Next {
     Reset,
 }
 
-async fn next_exchange(wire: &mut Wire, life: &Arc<Life>, is_last: bool) -> Next {
+async fn next_exchange(wire: &mut Wire, life: &Arc<Life>, served: u32, is_last: bool) -> Next {
     wire.guest().is_now(Activity::Idle);
     let head = timeout(life.behaviour.keep_alive, wire.receive_head()).await;
     wire.guest().is_now(Activity::Busy);
     match head {
         Err(_) | Ok(Err(NoRequest::Gone)) => Next::Close,
         Ok(Err(NoRequest::Bad)) => refuse_unreadable(wire).await,
+        Ok(Ok(_)) if life.behaviour.closes_under_the_next && served > 1 => Next::Reset,
         Ok(Ok(request)) => {
             let _counted = life.controls.counts.enter();
             exchange(wire, life, request, is_last)

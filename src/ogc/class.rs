@@ -90,9 +90,19 @@ fn is_safe(method: &str) -> bool {
 pub enum Retryable {
     /// Until the first byte of the answer has been passed on.
     Yes,
+    /// Only if no connection was established, or a kept-alive one ended without an answer: its
+    /// other end closed it when the request was on its way.
+    Unanswered,
     /// Only if no connection was established, so that nothing was sent.
     ConnectOnly,
     Never,
+}
+
+impl Retryable {
+    /// Whether the request may go on a kept-alive connection, which may be closing.
+    pub const fn allows_reuse(self) -> bool {
+        matches!(self, Self::Yes | Self::Unanswered)
+    }
 }
 
 /// Whether a request of `class` may be repeated at another upstream. A write that was sent may have
@@ -101,6 +111,11 @@ pub fn retry(class: RequestClass, method: &str, clarity: Clarity) -> Retryable {
     let is_plain_read = clarity == Clarity::Plain && matches!(method, "GET" | "HEAD");
     match class.row().retry {
         RetryRule::UntilFirstByte => Retryable::Yes,
+        RetryRule::ConnectOnly | RetryRule::ConnectOnlyIfSafe
+            if is_plain_read && !class.may_write(method) =>
+        {
+            Retryable::Unanswered
+        }
         RetryRule::ConnectOnly => Retryable::ConnectOnly,
         RetryRule::ConnectOnlyIfSafe if is_safe(method) => Retryable::ConnectOnly,
         RetryRule::UntilFirstByteIfPlain if is_plain_read => Retryable::Yes,

@@ -2,9 +2,10 @@
 //! gets the answer of another.
 
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use geofront::geosim::{Behaviour, Fault, Outage, When};
+use geofront::ogc::RequestClass;
 use tokio::task::JoinSet;
 
 use super::client::{Answer, Client, get};
@@ -330,6 +331,55 @@ async fn answers_that_are_too_large_to_keep_are_not_shared() {
             .all(|answer| is_map(answer) && answer.body.len() == 5 << 20)
     );
     assert_eq!(received(&rig), 4);
+}
+
+/// Six identical requests, each of which takes two seconds alone.
+const SIX: usize = 6;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn six_identical_requests_of_two_seconds_that_turn_out_unshareable_take_two_and_not_four() {
+    // Too large, which the head shows at once; the body takes two seconds.
+    let rig = plan(1)
+        .without("probe_layer")
+        .behaving(images_of(5 << 20))
+        .start()
+        .await;
+    let drip = Fault::Drip {
+        bytes: 512 << 10,
+        pause: Duration::from_millis(200),
+    };
+    rig.replicas[0].suffers(drip.only(RequestClass::Map));
+    let target = MAP.replace("/geoserver/", "/geoserver/geor/");
+    let started = Instant::now();
+    let all = answers(send(&rig, vec![get(&target); SIX]).await).await;
+    let took = started.elapsed();
+    assert!(all.iter().all(is_map));
+    assert_eq!(received(&rig), SIX);
+    let expected = Duration::from_secs(2)..Duration::from_millis(3_500);
+    assert!(expected.contains(&took), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_whose_answer_was_unshareable_is_remembered_and_costs_no_second_wait() {
+    let rig = plan(1)
+        .without("probe_layer")
+        .behaving(images_of(5 << 20))
+        .start()
+        .await;
+    let target = MAP.replace("/geoserver/", "/geoserver/geor/") + "&geosim_work=2s";
+    // The head comes after two seconds: until then nothing shows that it is too large.
+    answers(send(&rig, vec![get(&target); 2]).await).await;
+    let before = received(&rig);
+    let started = Instant::now();
+    let clients = send(&rig, vec![get(&target); SIX]).await;
+    rig.until("all six are with the replica", |rig| {
+        received(rig) == before + SIX
+    })
+    .await;
+    assert!(answers(clients).await.iter().all(is_map));
+    let took = started.elapsed();
+    let expected = Duration::from_secs(2)..Duration::from_millis(3_500);
+    assert!(expected.contains(&took), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,12 +4,21 @@
 use std::time::Instant;
 
 use geofront::cluster::HealthState;
-use geofront::geosim::{Fault, When};
+use geofront::geosim::{Behaviour, Fault, When};
 use geofront::ogc::RequestClass;
 
 use super::load::Load;
-use super::requests::{CAPABILITIES, FEATURES, MAP, TRANSACTION, WFS, XML, get_feature_of_size};
+use super::requests::{
+    CAPABILITIES, FEATURES, MAP, TILE, TRANSACTION, WFS, XML, get_feature_of_size,
+};
 use super::rig::{Plan, Rig};
+
+const INFO: &str = "/geoserver/wms?service=WMS&version=1.1.1&request=GetFeatureInfo&layers=geor:public_layer\
+                    &query_layers=geor:public_layer&srs=EPSG:4326&bbox=-180,-90,180,90&width=64&height=32&x=1&y=1";
+const COVERAGE: &str =
+    "/geoserver/wcs?service=WCS&version=2.0.1&request=GetCoverage&coverageId=geor__elevation";
+const REST: &str = "/geoserver/rest/about/version.xml";
+const WEB: &str = "/geoserver/web/";
 
 fn executed(rig: &Rig) -> usize {
     rig.data.writes().len()
@@ -55,6 +64,78 @@ async fn a_write_does_not_meet_a_connection_that_is_just_being_closed() {
             .await
             .unwrap();
         assert_eq!((answer.status, executed(&rig)), (200, number));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_never_goes_on_a_connection_that_may_be_closing_and_a_read_survives_one() {
+    let behaviour = Behaviour {
+        closes_under_the_next: true,
+        ..Behaviour::default()
+    };
+    let rig = Plan::replicas(1)
+        .behaving(behaviour)
+        .with("[retry]\nbudget_percent = 100")
+        .start()
+        .await;
+    for number in 1..=5 {
+        // Each leaves an idle connection on which the next request is lost.
+        for target in [MAP, REST, WEB] {
+            assert_ne!(rig.get(target).await.status / 100, 5, "{target}");
+        }
+        let answer = rig.post(WFS, XML, TRANSACTION).await;
+        assert_eq!((answer.status, executed(&rig)), (200, number));
+    }
+    let metrics = rig.metrics().await;
+    assert!(
+        metrics.contains("geofront_retries_total{class=\"admin\""),
+        "{metrics}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn get_and_head_of_every_class_that_changes_nothing_reuse_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    let rig = Plan::replicas(1).access_log(&log).start().await;
+    let targets = [
+        ("map", MAP),
+        ("tile", TILE),
+        ("info", INFO),
+        ("capabilities", CAPABILITIES),
+        ("feature", FEATURES),
+        ("coverage", COVERAGE),
+        ("admin", REST),
+        ("ui", WEB),
+        ("static", "/geoserver/styles/default.png"),
+        ("unknown", "/geoserver/an-extension/read"),
+    ];
+    let mut client = rig.client().await;
+    for (_, target) in targets {
+        for method in ["GET", "GET", "HEAD", "HEAD"] {
+            let request = super::client::get(target).replacen("GET", method, 1);
+            client.send(request.as_bytes()).await.unwrap();
+            match method {
+                "HEAD" => client.head().await.unwrap(),
+                _ => client.answer().await.unwrap(),
+            };
+        }
+    }
+    let lines = || -> Vec<String> {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    };
+    rig.until("all lines are written", |_| {
+        lines().len() == 4 * targets.len()
+    })
+    .await;
+    for (lines, (class, target)) in lines().chunks(4).zip(targets) {
+        for (number, line) in lines.iter().enumerate() {
+            assert!(line.contains(&format!(" class={class} ")), "{line}");
+            // The first of an upstream opens a connection.
+            let is_reused = line.contains(" connect_ms=0.000 ");
+            assert!(is_reused || number == 0, "{target}: {line}");
+        }
     }
 }
 
@@ -172,7 +253,7 @@ async fn killing_a_replica_under_load_costs_no_idempotent_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keep_alive_connections_that_tomcat_closes_cost_no_read() {
-    let behaviour = geofront::geosim::Behaviour {
+    let behaviour = Behaviour {
         keep_alive_requests: Some(7),
         ..Default::default()
     };

@@ -64,7 +64,8 @@ pub enum Writes {
 pub enum RetryRule {
     /// Until the first byte of the answer has been passed on.
     UntilFirstByte,
-    /// Only if no connection was established, so that nothing was sent.
+    /// Only if no connection was established, so that nothing was sent. A GET or HEAD that changes
+    /// nothing also if a kept-alive connection ended without an answer.
     ConnectOnly,
     /// Like `ConnectOnly` for GET, HEAD and OPTIONS; never for other methods.
     ConnectOnlyIfSafe,

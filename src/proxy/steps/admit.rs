@@ -10,7 +10,6 @@ use tokio::time::{sleep, sleep_until};
 use crate::admission::SlotRequest;
 use crate::cluster::{MainPreference, NoUpstream, SelectionRequest, Tried};
 use crate::config::Priority;
-use crate::ogc::Retryable;
 use crate::proxy::client::session::until_gone;
 use crate::proxy::coalesce::Leading;
 use crate::proxy::context::{Attempt, Context};
@@ -61,7 +60,7 @@ impl FrontDoor {
             prefix.rewind();
         }
         let peer = self.parts.peers.of(upstream);
-        let is_fresh = ctx.rule != Retryable::Yes;
+        let is_fresh = !ctx.rule.allows_reuse();
         let (timeouts, first_byte) = (&ctx.snapshot.config.timeouts, ctx.class_config().first_byte);
         let patience = if session.downstream_session.is_body_done() {
             first_byte

@@ -27,6 +27,8 @@ const MOVED: ErrorType = ErrorType::Custom("Moved");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failed {
     AnsweredBadly,
+    /// With a kept-alive connection that its other end closed.
+    Stale,
     /// With its upstream.
     Lost,
     /// The same, and its retry was granted before.
@@ -99,6 +101,8 @@ impl FrontDoor {
         // The interrupt that came too late has paid for the retry.
         let failed = if wait == WaitEnd::Overtaken {
             Failed::LostAndPaid
+        } else if is_stale_connection {
+            Failed::Stale
         } else {
             Failed::Lost
         };
@@ -168,6 +172,7 @@ impl FrontDoor {
             elapsed: now - ctx.started,
             is_body_replayable: is_body_replayable(session, ctx),
             is_lost: failed != Failed::AnsweredBadly,
+            is_stale: failed == Failed::Stale,
         };
         let (control, class) = (&self.parts.control, ctx.class());
         let others = ctx.tried.or_beyond_group(|tried| {

@@ -32,6 +32,8 @@ pub(in crate::proxy) struct Situation {
     pub(in crate::proxy) is_body_replayable: bool,
     /// The attempt was lost with its upstream, rather than answered badly.
     pub(in crate::proxy) is_lost: bool,
+    /// The connection was kept alive, and its other end closed it without an answer.
+    pub(in crate::proxy) is_stale: bool,
 }
 
 /// Whether another attempt is allowed; `budget` is called last and only if all else allows it,
@@ -46,7 +48,11 @@ pub(in crate::proxy) fn decide(
         (_, AttemptProgress::Answering)
         | (Retryable::Never, _)
         | (Retryable::ConnectOnly, AttemptProgress::Sent) => false,
-        (Retryable::Yes | Retryable::ConnectOnly, AttemptProgress::Connecting)
+        (Retryable::Unanswered, AttemptProgress::Sent) => situation.is_stale,
+        (
+            Retryable::Yes | Retryable::Unanswered | Retryable::ConnectOnly,
+            AttemptProgress::Connecting,
+        )
         | (Retryable::Yes, AttemptProgress::Sent) => true,
     };
     // However long a request has waited for an upstream that then dies, it has not been tried
@@ -77,6 +83,7 @@ mod tests {
             elapsed: Duration::from_secs(1),
             is_body_replayable: true,
             is_lost: false,
+            is_stale: false,
         }
     }
 
@@ -87,6 +94,20 @@ mod tests {
                 assert!(!decide(rule, &LIMITS, situation(progress), || true));
             }
         }
+    }
+
+    #[test]
+    fn a_request_that_met_a_closing_connection_is_tried_again_if_it_changes_nothing() {
+        let stale = Situation {
+            is_stale: true,
+            ..situation(AttemptProgress::Sent)
+        };
+        let allows = |rule, situation| decide(rule, &LIMITS, situation, || true);
+        assert!(allows(Retryable::Unanswered, stale));
+        let sent = situation(AttemptProgress::Sent);
+        assert!(!allows(Retryable::Unanswered, sent));
+        assert!(!allows(Retryable::ConnectOnly, stale));
+        assert!(!allows(Retryable::Never, stale));
     }
 
     #[test]
