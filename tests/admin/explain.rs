@@ -76,10 +76,11 @@ async fn the_endpoint_decides_as_the_table_and_the_command_line_do() {
         let explained = answer.json();
         if explained["rule"].is_null() {
             let facts = facts(&explained);
-            let words: Vec<&str> = ["class", "service", "operation"]
+            let mut words: Vec<&str> = ["class", "service", "operation"]
                 .iter()
                 .filter_map(|name| facts.get(*name).map(String::as_str))
                 .collect();
+            words.extend(catalog_effect(&facts["served by"]));
             assert_eq!(words, case.expected, "line {}", case.line);
         }
         // The words of a body's content type are an option with a default on the command line.
@@ -91,6 +92,16 @@ async fn the_endpoint_decides_as_the_table_and_the_command_line_do() {
         }
     }
     assert!(compared > 20, "only {compared} were compared");
+}
+
+/// The table's word for processes that run on the main alone.
+fn catalog_effect(served_by: &str) -> Option<&'static str> {
+    let why = served_by.strip_prefix("main alone: ")?;
+    Some(if why.ends_with("changes the catalog") {
+        "changes-catalog"
+    } else {
+        "main-only"
+    })
 }
 
 fn facts(explained: &Value) -> BTreeMap<String, String> {
