@@ -164,7 +164,7 @@ impl From<&QueueStatus> for Queue {
         };
         Self {
             waiting: status.waiting(),
-            most: status.most,
+            most: status.max_waiting,
             served_per_second: (status.per_second * 10.0).round() / 10.0,
             classes: status.classes.iter().map(class).collect(),
             users: status.users.iter().map(user).collect(),

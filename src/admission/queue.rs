@@ -1,33 +1,39 @@
-//! The one queue of the cluster.
+//! The queue of the requests that wait for a slot. There is one for the whole cluster.
 //!
 //! ```text
-//!   retries ahead of all, in order of arrival
+//!   retries                 in order of arrival, ahead of all lanes
 //!   lane: tile, no rules    user a: 1 4 9   user b: 5      \
-//!   lane: map, no rules     user a: 2 3     user c: 8       > each lane: whose turn; of these, the best rank
-//!   lane: map, rule 3       user b: 6 7                    /
+//!   lane: map, no rules     user a: 2 3     user c: 8       > of the next request of each lane,
+//!   lane: map, rule 3       user b: 6 7                    /  the one with the best rank
 //! ```
 //!
-//! The order, so that it can be promised:
+//! The queue guarantees this order:
 //!
-//! * Within a class users take turns, and each user's requests go in order of arrival. A burst of
-//!   two hundred requests of one user does not stand before another user's first.
-//! * Between classes the best rank goes: the time of arrival plus [`AGEING`] for each step of
-//!   priority. So a request of priority `p` that is next in its class is overtaken by better
-//!   classes only as long as they arrived no more than `p` steps of ageing after it. No request
-//!   waits for ever. (The rank of a waiter never changes, because all age alike.)
-//! * A waiter that cannot go at the moment is passed over. A class without room holds up no other
-//!   class, and a user at its limit holds up no other user.
-//! * A retry was admitted before, so it goes first.
+//! * A retry goes first, because the request was admitted before.
+//! * Within a lane, users take turns, and each user's requests go in order of arrival. A burst of
+//!   two hundred requests from one user delays the first request of another user by one request.
+//! * Among lanes, the request with the best rank goes first. The rank is the time of arrival plus
+//!   [`AGEING`] for each step of priority. The next request of a lane of priority `p` is overtaken
+//!   only by requests that arrive less than `p` steps of ageing after it, so no request waits for
+//!   ever. The rank of a waiter never changes, because all waiters age alike.
+//! * A waiter that cannot use a slot now is passed over. A lane that has to wait holds up no other
+//!   lane, and a user at its limit holds up no other user.
 //!
-//! The length is bounded. At the bound, a newcomer takes the place of the newest waiter of the
-//! lowest class, if that class is lower than its own; else of a user that has more than half of the
-//! queue; else, in its own class, of the user with the most waiters, if that user has more than the
-//! newcomer's. Otherwise the newcomer is refused. Where only the requests of its priority are too
-//! many ([`Queue::shorten`]), the last of these rules decides.
+//! The length is bounded. If the queue is full, a newcomer displaces another waiter. The first of
+//! these rules that applies selects that waiter:
 //!
-//! Time limits and slots are not here. A waiter whose time is over is taken out with
-//! [`Queue::remove`], like one with a client that left. Whether there is a slot is the answer of
-//! the caller's offer.
+//! 1. If a class of lower priority than the newcomer's has waiters, the newest waiter of the lowest
+//!    priority.
+//! 2. If another user has more than half of the queue, the newest waiter of that user.
+//! 3. If, in the newcomer's priority, another user has more waiters than the newcomer's user would
+//!    have, the newest waiter of the user with the most.
+//!
+//! If no rule applies, the newcomer is refused. A retry always displaces the newest waiter of the
+//! lowest priority. If only the newcomer's priority has reached a bound ([`Queue::shorten`]), just
+//! the third rule applies.
+//!
+//! The queue knows neither timeouts nor slots. The caller removes a waiter whose time is over or
+//! whose client left ([`Queue::remove`]), and it offers slots to the waiters ([`Queue::serve`]).
 
 mod lane;
 
@@ -38,33 +44,33 @@ use self::lane::{Front, Lane};
 use crate::config::Priority;
 use crate::ogc::{PerClass, RequestClass};
 
-/// The time that one step of priority is worth. Three steps stay below the queue's own default time
-/// limit of 20 s, so that even the lowest class is served before it gives up.
+/// The waiting time that counts as one step of priority. Three steps are shorter than the default
+/// `queue_timeout` of 20 s, so requests of the lowest priority are served before their timeout.
 pub const AGEING: Duration = Duration::from_secs(5);
 
-/// Identifies a waiter. A later one is larger.
+/// Identifies a waiter. A waiter that was enqueued later has a larger id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaiterId(u64);
 
-/// A request for a slot, as far as the order depends on it.
+/// The properties of a request for a slot that determine its place in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotRequest {
     pub class: RequestClass,
     pub priority: Priority,
-    /// Hash of the set of rules that limit the request: requests of one class under different rules
-    /// do not hold each other up.
+    /// Hash of the set of rules that limit the request. Requests of one class under different rules
+    /// have separate lanes, so they do not hold each other up.
     pub rules: u64,
-    /// It prefers the main, wherever others of its class may go: they do not hold each other up
-    /// either.
+    /// True if the request prefers the main. It then has a separate lane, because others of its
+    /// class can go to another upstream.
     pub from_main: bool,
     /// Hash of the user.
     pub user: u64,
     pub arrived: Instant,
-    /// It was admitted before, and its upstream failed.
+    /// True if the request was admitted before, and its upstream failed.
     pub is_retry: bool,
 }
 
-/// A request that waits, and what belongs to it.
+/// A request that waits, with the caller's data about it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Waiter<T> {
     pub slot_request: SlotRequest,
@@ -74,74 +80,76 @@ pub struct Waiter<T> {
 /// The result of [`Queue::push`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pushed<T> {
+    /// The request waits.
     Waits(WaiterId),
-    /// It waits instead of another waiter, which is shed.
+    /// The request waits and has displaced this waiter.
     WaitsInsteadOf(WaiterId, Waiter<T>),
-    /// The queue is full of waiters with claims as good.
+    /// The queue is full, and no waiter makes room for the request.
     Full(T),
 }
 
-/// A waiter's answer to the offer of a slot.
+/// The result of offering a slot to a waiter.
 #[derive(Debug)]
 pub enum Offer<G> {
     Taken(G),
-    /// No request of this class under these rules can go now.
+    /// No request of the waiter's lane can use a slot now.
     ClassMustWait,
-    /// Others of this class may go, and this user may not.
+    /// The waiter's user is at a limit. Other users of the lane may go.
     UserMustWait,
 }
 
-/// Identifies requests of one class, priority and set of rules, for the main or for any upstream.
-/// If one can go, so can all, but for the limits of their users.
+/// Identifies a lane: priority, class, [`SlotRequest::rules`], [`SlotRequest::from_main`]. Apart
+/// from the limits of users, either all requests of a lane can use a free slot or none can.
 type LaneKey = (Priority, RequestClass, u64, bool);
 
-/// The waiters of one priority, and their bound.
+/// The number of waiters of one priority, and its maximum.
 #[derive(Clone, Copy, Debug)]
 struct ByPriority {
     len: usize,
-    most: usize,
+    max_len: usize,
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Queue<T> {
-    most: usize,
+    max_len: usize,
     waiters: BTreeMap<WaiterId, Waiter<T>>,
     retries: BTreeSet<WaiterId>,
     lanes: BTreeMap<LaneKey, Lane>,
     lengths: PerClass<usize>,
     by_priority: [ByPriority; 4],
     last_id: u64,
-    /// Scratch memory, kept between calls.
+    /// Scratch memory of [`Self::serve`], kept between calls.
     fronts: Vec<(LaneKey, Front)>,
 }
 
 impl<T> Queue<T> {
-    /// At most `most` requests wait at a time.
-    pub fn new(most: usize) -> Self {
+    /// Returns an empty queue for at most `max_len` waiters.
+    pub fn new(max_len: usize) -> Self {
         Self {
-            most,
+            max_len,
             waiters: BTreeMap::new(),
             retries: BTreeSet::new(),
             lanes: BTreeMap::new(),
             lengths: PerClass::default(),
             by_priority: [ByPriority {
                 len: 0,
-                most: usize::MAX,
+                max_len: usize::MAX,
             }; 4],
             last_id: 0,
             fronts: Vec::new(),
         }
     }
 
-    /// Changes the bound. Waiters above the new bound go on waiting.
-    pub fn set_most(&mut self, most: usize) {
-        self.most = most;
+    /// Changes the maximum length. Waiters above the new maximum stay in the queue.
+    pub fn set_max_len(&mut self, max_len: usize) {
+        self.max_len = max_len;
     }
 
-    /// Bounds the waiters of this priority. Retries pass the bound, and waiters go on waiting.
-    pub fn shorten(&mut self, priority: Priority, most: usize) {
-        self.by_priority[usize::from(priority.get())].most = most;
+    /// Changes the maximum number of waiters of one priority. It does not apply to retries. Waiters
+    /// above the new maximum stay in the queue.
+    pub fn shorten(&mut self, priority: Priority, max_len: usize) {
+        self.by_priority[usize::from(priority.get())].max_len = max_len;
     }
 
     /// Returns the number of waiters.
@@ -169,17 +177,18 @@ impl<T> Queue<T> {
         self.waiters.values()
     }
 
-    /// Enqueues a request, if there is room or another waiter has to make room.
+    /// Enqueues a request if the queue has room or the request displaces another waiter.
     pub fn push(&mut self, slot_request: SlotRequest, value: T) -> Pushed<T> {
         let alike = &self.by_priority[usize::from(slot_request.priority.get())];
-        let displaced_by = if self.len() >= self.most {
+        // `Some(None)`: another waiter would have to be displaced, and none may be.
+        let displaced = if self.len() >= self.max_len {
             Some(self.displaced_by(&slot_request))
-        } else if alike.len >= alike.most && !slot_request.is_retry {
+        } else if alike.len >= alike.max_len && !slot_request.is_retry {
             Some(self.newest_of_longest(&slot_request))
         } else {
             None
         };
-        let shed = match displaced_by {
+        let shed = match displaced {
             Some(None) => return Pushed::Full(value),
             Some(Some(id)) => self.remove(id),
             None => None,
@@ -192,17 +201,18 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Offers a slot to one waiter after the other, the best first, until one takes it. `may` is
-    /// False for waiters of a user at a limit: they are passed over without an offer.
+    /// Offers a slot to one waiter after the other, in the order of the module's documentation,
+    /// until one takes it. Waiters for which `may_go` returns false are passed over without an
+    /// offer: their users are at a limit.
     pub fn serve<G>(
         &mut self,
-        may: impl Fn(&Waiter<T>) -> bool,
+        may_go: impl Fn(&Waiter<T>) -> bool,
         mut offer: impl FnMut(&Waiter<T>) -> Offer<G>,
     ) -> Option<(Waiter<T>, G)> {
         let mut fronts = std::mem::take(&mut self.fronts);
         let served = self
-            .serve_retry(&may, &mut offer)
-            .or_else(|| self.serve_lanes(&mut fronts, &may, &mut offer));
+            .serve_retry(&may_go, &mut offer)
+            .or_else(|| self.serve_lanes(&mut fronts, &may_go, &mut offer));
         fronts.clear();
         self.fronts = fronts;
         let (id, given) = served?;
@@ -211,36 +221,39 @@ impl<T> Queue<T> {
         Some((waiter, given))
     }
 
-    /// Removes a waiter after its client left or its time is over. `None` if it waits no more.
+    /// Removes a waiter after its client left or its time is over. Returns `None` if the waiter is
+    /// no longer in the queue.
     pub fn remove(&mut self, id: WaiterId) -> Option<Waiter<T>> {
         let waiter = self.take_out(id, false)?;
         self.check_invariants();
         Some(waiter)
     }
 
-    /// Retries have tried different upstreams, so each gets an offer. There are few of them.
+    /// Offers the slot to the retries, the oldest first. Each gets its own offer, because retries
+    /// have tried different upstreams.
     fn serve_retry<G>(
         &self,
-        may: &impl Fn(&Waiter<T>) -> bool,
+        may_go: &impl Fn(&Waiter<T>) -> bool,
         offer: &mut impl FnMut(&Waiter<T>) -> Offer<G>,
     ) -> Option<(WaiterId, G)> {
         let waiting = self.retries.iter().map(|id| (*id, &self.waiters[id]));
         waiting
-            .filter(|(_, waiter)| may(waiter))
+            .filter(|(_, waiter)| may_go(waiter))
             .find_map(|(id, waiter)| match offer(waiter) {
                 Offer::Taken(given) => Some((id, given)),
                 Offer::ClassMustWait | Offer::UserMustWait => None,
             })
     }
 
+    /// Offers the slot to the lanes, the one whose next request has the best rank first.
     fn serve_lanes<G>(
         &self,
         fronts: &mut Vec<(LaneKey, Front)>,
-        may: &impl Fn(&Waiter<T>) -> bool,
+        may_go: &impl Fn(&Waiter<T>) -> bool,
         offer: &mut impl FnMut(&Waiter<T>) -> Offer<G>,
     ) -> Option<(WaiterId, G)> {
         let first = |(key, lane): (&LaneKey, &Lane)| {
-            Some((*key, self.first_that_may(lane, lane.front(), may)?))
+            Some((*key, self.first_that_may_go(lane, lane.front(), may_go)?))
         };
         fronts.extend(self.lanes.iter().filter_map(first));
         while let Some(at) = (0..fronts.len()).min_by_key(|at| self.rank(fronts[*at].1.id)) {
@@ -250,7 +263,7 @@ impl<T> Queue<T> {
                 Offer::ClassMustWait => None,
                 Offer::UserMustWait => {
                     let lane = &self.lanes[&key];
-                    self.first_that_may(lane, lane.after(front.turn), may)
+                    self.first_that_may_go(lane, lane.after(front.turn), may_go)
                 }
             };
             match next {
@@ -263,15 +276,15 @@ impl<T> Queue<T> {
         None
     }
 
-    /// Returns the first from `front` on that may go.
-    fn first_that_may(
+    /// Returns the first request from `front` on whose user may go.
+    fn first_that_may_go(
         &self,
         lane: &Lane,
         front: Option<Front>,
-        may: &impl Fn(&Waiter<T>) -> bool,
+        may_go: &impl Fn(&Waiter<T>) -> bool,
     ) -> Option<Front> {
         std::iter::successors(front, |front| lane.after(front.turn))
-            .find(|front| may(&self.waiters[&front.id]))
+            .find(|front| may_go(&self.waiters[&front.id]))
     }
 
     fn rank(&self, id: WaiterId) -> (Instant, WaiterId) {
@@ -319,7 +332,8 @@ impl<T> Queue<T> {
         Some(waiter)
     }
 
-    /// Applies the rules of the module's documentation, in their order.
+    /// Returns the waiter that the newcomer displaces from a full queue, by the rules of the
+    /// module's documentation.
     fn displaced_by(&self, newcomer: &SlotRequest) -> Option<WaiterId> {
         let lowest = self.lanes.last_key_value()?.0.0;
         if newcomer.is_retry || lowest > newcomer.priority {
@@ -334,27 +348,27 @@ impl<T> Queue<T> {
         self.newest_of_longest(newcomer)
     }
 
-    /// Returns the newest waiter of this priority of the user with the most of them, if these are
-    /// more than the newcomer's user would have.
+    /// Returns the newest waiter of the user with the most waiters of the newcomer's priority, if
+    /// the newcomer's user would still have fewer.
     fn newest_of_longest(&self, newcomer: &SlotRequest) -> Option<WaiterId> {
         let lengths = self.lengths_by_user(|priority| priority == newcomer.priority);
         let own = lengths.get(&newcomer.user).copied().unwrap_or(0);
-        let (user, most) = lengths.into_iter().max_by_key(|(_, length)| *length)?;
-        if most > own + 1 {
+        let (user, length) = lengths.into_iter().max_by_key(|(_, length)| *length)?;
+        if length > own + 1 {
             self.newest(newcomer.priority, Some(user))
         } else {
             None
         }
     }
 
-    /// Returns another user that has more than half of the queue, and would still have no fewer
-    /// waiters than `user`.
+    /// Returns a user that has more than half of the queue, if it would still have no fewer waiters
+    /// than `user` after losing one to it.
     fn greedy_user(&self, user: u64) -> Option<u64> {
         let lengths = self.lengths_by_user(|_| true);
         let own = lengths.get(&user).copied().unwrap_or(0);
         lengths
             .into_iter()
-            .find(|(_, length)| length * 2 > self.most && *length > own + 1)
+            .find(|(_, length)| length * 2 > self.max_len && *length > own + 1)
             .map(|(user, _)| user)
     }
 
@@ -414,7 +428,7 @@ impl<T> Queue<T> {
 }
 
 impl SlotRequest {
-    /// The smaller rank goes first.
+    /// Returns the rank: the request with the smallest rank goes first.
     pub fn rank(&self) -> Instant {
         self.arrived + AGEING * u32::from(self.priority.get())
     }

@@ -12,13 +12,13 @@ pub const MAX_USERS: usize = 10;
 /// The queue at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueueStatus {
-    /// Classes with waiters.
+    /// The classes that have waiters.
     pub classes: Vec<ClassWaiting>,
     /// The users with the most waiters, at most [`MAX_USERS`] of them.
     pub users: Vec<UserWaiting>,
-    /// The number of requests that may wait.
-    pub most: usize,
-    /// Waiters served per second, lately.
+    /// Maximum number of waiters (`limits.queue`).
+    pub max_waiting: usize,
+    /// Waiters served per second, averaged over the last ten seconds.
     pub per_second: f64,
 }
 
@@ -27,9 +27,9 @@ pub struct QueueStatus {
 pub struct ClassWaiting {
     pub class: RequestClass,
     pub waiting: usize,
-    /// The number of their users.
+    /// Number of distinct users that these waiters belong to.
     pub users: usize,
-    /// How long the oldest of them has waited.
+    /// Time for which the oldest waiter has waited.
     pub longest: Duration,
 }
 
@@ -44,16 +44,16 @@ pub struct UserWaiting {
 }
 
 impl QueueStatus {
-    /// Returns the number of waiters.
+    /// Returns the number of waiters of all classes.
     pub fn waiting(&self) -> usize {
         self.classes.iter().map(|class| class.waiting).sum()
     }
 }
 
 impl<T> Queue<T> {
-    /// Returns the classes with waiters.
+    /// Returns the state of each class that has waiters.
     pub fn waiting_by_class(&self, now: Instant) -> Vec<ClassWaiting> {
-        let of_class = |class: RequestClass| {
+        let class_waiting = |class: RequestClass| {
             let slot_requests = || {
                 self.waiters()
                     .map(|waiter| &waiter.slot_request)
@@ -73,7 +73,10 @@ impl<T> Queue<T> {
                 longest,
             })
         };
-        RequestClass::ALL.into_iter().filter_map(of_class).collect()
+        RequestClass::ALL
+            .into_iter()
+            .filter_map(class_waiting)
+            .collect()
     }
 
     /// Returns the users with the most waiters, the most first. `name` is the user of a waiter.

@@ -216,10 +216,10 @@ impl<T> Waitlist<T> {
 
     /// Bounds the queue for a newcomer: by the configuration, and in an overload by priority.
     fn bound_queue(&mut self, slot_request: &SlotRequest, limits: &Limits, now: Instant) {
-        self.queue.set_most(limits.queue as usize);
-        let most_alike = self.overload.max_len(slot_request.priority, now);
-        self.queue.shorten(slot_request.priority, most_alike);
-        if self.queue.len_of_priority(slot_request.priority) >= most_alike {
+        self.queue.set_max_len(limits.queue as usize);
+        let max_len = self.overload.max_len(slot_request.priority, now);
+        self.queue.shorten(slot_request.priority, max_len);
+        if self.queue.len_of_priority(slot_request.priority) >= max_len {
             self.overload.on_overflow(slot_request.priority, now);
         }
     }
@@ -287,7 +287,7 @@ impl<T> Waitlist<T> {
             users: self
                 .queue
                 .waiting_by_user(|entry| name(&entry.request), now),
-            most: limits.queue as usize,
+            max_waiting: limits.queue as usize,
             per_second: self.pace.per_second(now),
         }
     }

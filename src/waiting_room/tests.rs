@@ -461,7 +461,7 @@ fn the_status_shows_the_waiters_of_each_class() {
             longest
         }]
     );
-    assert_eq!(status.most, 400);
+    assert_eq!(status.max_waiting, 400);
 }
 
 /// No timer checks the queue here: after a single lost call, this does not end.

@@ -158,7 +158,7 @@ fn queue_status() -> QueueStatus {
             waiting: 2,
             longest: Duration::from_millis(1250),
         }],
-        most: 400,
+        max_waiting: 400,
         per_second: 7.25,
     }
 }

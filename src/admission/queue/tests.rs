@@ -288,7 +288,7 @@ fn a_user_with_more_than_half_of_a_full_queue_gives_way_to_any_class_of_other_us
 fn a_smaller_bound_sheds_no_waiter() {
     let (mut queue, now) = (Queue::new(3), Instant::now());
     (0..3).for_each(|n| wait(&mut queue, slot_request(RequestClass::Map, 1, now), n));
-    queue.set_most(1);
+    queue.set_max_len(1);
     assert_eq!(
         queue.push(slot_request(RequestClass::Map, 1, now), 3),
         Pushed::Full(3)
