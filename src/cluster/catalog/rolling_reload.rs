@@ -1,17 +1,18 @@
 //! The roll: the order in which replicas reload, and their next actions.
 //!
-//! Replicas behind the settled epoch and those whose last reload failed are reloaded, as many at a
-//! time as configured. The one furthest behind comes first, and the last one in service never
-//! leaves. A failed replica does not delay the others, unless the main would be left alone.
+//! A replica is reloaded if it is behind the settled epoch or its last reload failed. At most
+//! `catalog.parallel` replicas reload at a time, and the replica furthest behind comes first. The
+//! last upstream that serves reads never leaves service. A replica whose reload failed does not
+//! delay the others, unless the main, as the backup, would have to serve all reads.
 //!
-//! The next replica that reads prefer leaves when the cluster has its capacity back, or after
-//! `MAX_CAPACITY_WAIT`. The capacity is back when no other replica in service is ramping up or
-//! ejected, and the one that returned last is not the only one in doubt. A reload does not cool a
-//! JVM, so a replica returns with its full share.
+//! A replica that serves reads leaves service only when the other upstreams have their full
+//! capacity, or after `MAX_CAPACITY_WAIT`. They have it if none of them is ramping up or ejected,
+//! and if the replica that returned last is not the only one under suspicion. A reload does not
+//! cool the JVM, so a replica returns with its full share.
 //!
 //! New changes do not interrupt a roll. A replica that is found behind while a change settles waits
 //! for that change, because it would otherwise be reloaded twice. It waits at most `settle_max` and
-//! then joins the roll. A replica that may have no catalog waits for nothing.
+//! then joins the roll. A replica that may have an empty catalog does not wait.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -27,16 +28,18 @@ use crate::cluster::upstreams::Upstreams;
 use crate::cluster::{Action, Cause, TransitionKind, UpstreamId};
 use crate::config::Role;
 
-/// The capacity of the cluster, compared with its full capacity.
+/// Whether the upstreams that serve reads have their full capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Capacity {
-    IsBack,
-    /// An upstream in service is ramping up until then.
-    LacksUntil(Instant),
-    Lacks,
+    Full,
+    /// An upstream is ramping up, and reaches its full share at this time.
+    RampingUntil(Instant),
+    /// An upstream is ejected, or only the replica that returned last is under suspicion.
+    Reduced,
 }
 
 impl CatalogMachine {
+    /// Applies all timeouts and timed changes up to `now`.
     pub(in crate::cluster) fn pass_time(&mut self, upstreams: &mut Upstreams, now: Instant) {
         for at in 0..upstreams.len() {
             if let Some(sent_at) = upstreams[at].catalog.reads.lost(now) {
@@ -44,7 +47,7 @@ impl CatalogMachine {
                 self.reading_ended(upstreams, id, sent_at, None, now);
             }
         }
-        // This follows the lost readings, which may have been all that the epoch waited for.
+        // After the loop above, because the epoch may have waited only for the lost readings.
         self.changes.pass_time(now, &upstreams.config.catalog);
         self.pass_canary_time(upstreams, now);
         for at in 0..upstreams.len() {
@@ -56,7 +59,8 @@ impl CatalogMachine {
         }
     }
 
-    /// Calls off the reloads that must not go on, and begins those that may.
+    /// Calls off the reloads that must not go on, begins the reloads that may begin, and ends the
+    /// roll if nothing is left to do in it.
     pub(in crate::cluster) fn begin_reloads(&mut self, upstreams: &mut Upstreams, now: Instant) {
         for at in 0..upstreams.len() {
             if !self.may_go_on(upstreams, at) {
@@ -65,7 +69,8 @@ impl CatalogMachine {
         }
         while let Some(at) = self.next_to_reload(upstreams, now) {
             let catalog = &upstreams[at].catalog;
-            // A replica that is out of service already loses nothing by a failed reload.
+            // A replica that serves is reloaded only after GeoServer has accepted the credentials.
+            // A replica that is out of service loses nothing if its reload fails.
             if catalog.is_serving() && !catalog.credential_check.has_passed(now) {
                 upstreams[at].catalog.credential_check.request(now);
                 break;
@@ -73,7 +78,7 @@ impl CatalogMachine {
             upstreams[at].catalog.credential_check = CredentialCheck::NotChecked;
             self.take(upstreams, at, now);
         }
-        // A query to the main, or its reload, is a part of the roll.
+        // While the roll waits for the main's update sequence or its reload, it goes on.
         let waits_for_main = self.rolls.is_under_way()
             && (upstreams.is_main_to_be_reloaded() || self.main_answers_soon(upstreams));
         let is_going_on = waits_for_main
@@ -84,7 +89,7 @@ impl CatalogMachine {
             && let Some(report) = self.rolls.end(upstreams.config.catalog.roll_share, now)
         {
             upstreams.emit(None, TransitionKind::RollEnded(Box::new(report)));
-            // Replicas that this roll did not bring up to date may have their turn at once.
+            // Replicas that are still behind may be allowed to begin the next roll at once.
             self.begin_reloads(upstreams, now);
         }
     }
@@ -118,7 +123,7 @@ impl CatalogMachine {
         upstreams.states[at].leave_service(upstreams.config.catalog.drain_timeout, now);
     }
 
-    /// Takes in the result of a credentials check.
+    /// Records the result of a credentials check, and goes on with the replica's reload.
     pub(super) fn credentials_tried(
         &mut self,
         upstreams: &mut Upstreams,
@@ -155,6 +160,7 @@ impl CatalogMachine {
             .or_else(|| self.canary_action(upstreams, now))
     }
 
+    /// Returns the time of the next due action or timeout.
     pub(in crate::cluster) fn deadline(&self, upstreams: &Upstreams) -> Option<Instant> {
         let of_one = |state: &UpstreamState| {
             let reads = &state.catalog.reads;
@@ -180,6 +186,7 @@ impl CatalogMachine {
             .min()
     }
 
+    /// Applies the effects that a step of a replica's reload has on the cluster, and reports it.
     pub(super) fn step(&mut self, upstreams: &mut Upstreams, at: usize, step: Step, now: Instant) {
         let state = &mut upstreams[at];
         if !state.catalog.is_reloading() {
@@ -216,6 +223,7 @@ impl CatalogMachine {
         upstreams.report(at, what);
     }
 
+    /// Returns the next catalog action that is due for one upstream.
     fn poll_action_of(
         &mut self,
         upstreams: &mut Upstreams,
@@ -275,6 +283,8 @@ impl CatalogMachine {
         Some(Action::ReloadCatalog(upstream))
     }
 
+    /// Returns the replica that leaves service for its reload now, if there is one. Otherwise sets
+    /// `rolls_deadline` to the time of the next attempt.
     fn next_to_reload(&mut self, upstreams: &Upstreams, now: Instant) -> Option<usize> {
         self.rolls_deadline = None;
         let on_their_way = upstreams
@@ -291,9 +301,9 @@ impl CatalogMachine {
         let at = self.candidate(upstreams, now)?;
         let takes_capacity = self.reads_of(upstreams, at) == Some(Reads::First);
         let until = match self.capacity(upstreams, at, now) {
-            Capacity::LacksUntil(until) => Some(until),
-            Capacity::Lacks => None,
-            Capacity::IsBack => return Some(at),
+            Capacity::RampingUntil(until) => Some(until),
+            Capacity::Reduced => None,
+            Capacity::Full => return Some(at),
         };
         if takes_capacity && self.rolls.waits_for_capacity(now) {
             self.rolls_deadline = self
@@ -307,7 +317,8 @@ impl CatalogMachine {
         Some(at)
     }
 
-    /// Returns the replica that is next, if rolls may go on.
+    /// Returns the replica to reload next, if the rules of rolls allow one. Does not consider the
+    /// capacity of the cluster.
     fn candidate(&mut self, upstreams: &Upstreams, now: Instant) -> Option<usize> {
         let wants: Vec<usize> = (0..upstreams.len())
             .filter(|at| self.wants_reload(upstreams, *at) && self.can_be_spared(upstreams, *at))
@@ -327,6 +338,8 @@ impl CatalogMachine {
         next
     }
 
+    /// Returns whether the roll goes on with another replica once the capacity allows it. Sets
+    /// `rolls_deadline` if only the pause between rolls prevents that.
     fn finds_candidate(&mut self, upstreams: &Upstreams, now: Instant) -> bool {
         let is_main_ready =
             !upstreams.is_main_to_be_reloaded() && !self.main_answers_soon(upstreams);
@@ -341,8 +354,8 @@ impl CatalogMachine {
         }
     }
 
-    /// Returns the capacity of the cluster without `at`. It is full if no other upstream is ramping
-    /// up or ejected, and the one that returned last is not the only one in doubt.
+    /// Returns the capacity of the upstreams other than `at`. It is full if none of them is ramping
+    /// up or ejected, and the replica that returned last is not the only one under suspicion.
     fn capacity(&self, upstreams: &Upstreams, at: usize, now: Instant) -> Capacity {
         let others = || {
             (0..upstreams.len()).filter(|other| {
@@ -352,27 +365,27 @@ impl CatalogMachine {
         let ramps = others()
             .filter_map(|other| upstreams[other].ramps_until(now))
             .max();
-        let is_in_doubt = |other: &usize| upstreams[*other].is_suspected();
+        let is_suspected = |other: &usize| upstreams[*other].is_suspected();
         let returned =
             others().find(|other| Some(upstreams[*other].upstream.id) == self.rolls.last_returned);
-        let is_alone_in_doubt = returned.is_some_and(|returned| {
-            is_in_doubt(&returned)
+        let is_only_suspect = returned.is_some_and(|returned| {
+            is_suspected(&returned)
                 && others()
                     .chain([at])
-                    .any(|other| other != returned && !is_in_doubt(&other))
+                    .any(|other| other != returned && !is_suspected(&other))
         });
         let is_set_aside =
             |other: usize| upstreams[other].is_ejectable() && upstreams[other].is_set_aside();
         let is_any_set_aside = (0..upstreams.len()).any(|other| other != at && is_set_aside(other));
         match ramps {
-            Some(until) => Capacity::LacksUntil(until),
-            None if is_alone_in_doubt || is_any_set_aside => Capacity::Lacks,
-            None => Capacity::IsBack,
+            Some(until) => Capacity::RampingUntil(until),
+            None if is_only_suspect || is_any_set_aside => Capacity::Reduced,
+            None => Capacity::Full,
         }
     }
 
-    /// Pauses or resumes rolls. While rolls are paused, no replica leaves service for its catalog.
-    /// Replicas that are out already come back.
+    /// Pauses or resumes rolls. While rolls are paused, no replica leaves service for a reload.
+    /// Replicas that have already left finish their reload and return.
     pub(in crate::cluster) fn pause(&mut self, upstreams: &mut Upstreams, is_paused: bool) {
         if self.rolls.is_paused() != is_paused {
             self.rolls.set_paused(is_paused);
@@ -380,34 +393,36 @@ impl CatalogMachine {
         }
     }
 
-    /// Holds all catalog reloads, or lets them go on. Reloads that run go on in any case.
+    /// Sets or clears the reason why no catalog reload may begin. Running reloads are finished in
+    /// any case.
     pub(in crate::cluster) fn hold(&mut self, hold: Option<Hold>) {
         self.rolls.set_hold(hold);
     }
 
-    /// Takes the rolls that ended since the last call.
+    /// Returns the rolls that have ended since the last call.
     pub(in crate::cluster) fn take_ended_rolls(&mut self) -> Vec<RollReport> {
         self.rolls.take_ended().into()
     }
 
-    /// True if the main's first update sequence is expected soon. A replica reloaded before it
-    /// would have to be reloaded again.
+    /// True if the main's first update sequence is expected soon. A replica that is reloaded before
+    /// that would have to be reloaded again.
     fn main_answers_soon(&self, upstreams: &Upstreams) -> bool {
         let mut main = upstreams.iter().filter(|state| state.upstream.is_main());
         !self.changes.has_been_queried() && main.any(UpstreamState::is_readable)
     }
 
-    /// True if it needs a reload. A replica that is stuck or answers wrongly may be down just
-    /// because its catalog is empty, and only a reload helps then.
+    /// True if the upstream is a replica that needs a reload and can receive one. A replica that is
+    /// stuck or answers wrongly is included even if it is down: its catalog may be empty, and then
+    /// only a reload helps.
     pub(super) fn wants_reload(&self, upstreams: &Upstreams, at: usize) -> bool {
         let state = &upstreams[at];
-        let can_hear = state.is_up() || state.is_stuck() || state.facts.is_failing();
+        let can_receive = state.is_up() || state.is_stuck() || state.facts.is_failing();
         state.upstream.role == Role::Replica
-            && can_hear
+            && can_receive
             && state.catalog.is_waiting(self.changes.settled())
     }
 
-    /// True if it would be reloaded now were it not the last one in service.
+    /// True if the replica is not reloaded only because it is the last upstream that serves reads.
     pub(in crate::cluster) fn is_held_back(&self, upstreams: &Upstreams, at: usize) -> bool {
         let is_any_on_its_way = upstreams.iter().any(|state| state.catalog.is_on_its_way());
         upstreams.can_reload()
@@ -417,6 +432,7 @@ impl CatalogMachine {
             && !self.can_be_spared(upstreams, at)
     }
 
+    /// True if this upstream is not the last one that serves reads.
     fn can_be_spared(&self, upstreams: &Upstreams, at: usize) -> bool {
         match self.reads_of(upstreams, at) {
             Some(Reads::First | Reads::Backup | Reads::OnTrial) => self.others_serve(upstreams, at),
@@ -424,8 +440,8 @@ impl CatalogMachine {
         }
     }
 
-    /// False if a draining replica should return to service instead of being reloaded: it is down,
-    /// or the last one in service by now, or rolls are paused.
+    /// False if a draining replica has to return to service without a reload: because it is down,
+    /// is now the last upstream that serves reads, or no reload may begin.
     fn may_go_on(&self, upstreams: &Upstreams, at: usize) -> bool {
         let state = &upstreams[at];
         let is_gone = || !state.is_up() && !state.facts.is_failing();
@@ -434,8 +450,8 @@ impl CatalogMachine {
         upstreams.can_reload() && !(state.catalog.may_return() && is_unwanted())
     }
 
-    /// True if another upstream serves reads. While a replica is stuck, a backup does not count: it
-    /// must be an upstream of the first tier.
+    /// True if another upstream serves reads. While a replica is stuck after a failed reload, a
+    /// backup does not count.
     fn others_serve(&self, upstreams: &Upstreams, at: usize) -> bool {
         let is_any_stuck = upstreams.iter().any(UpstreamState::is_stuck);
         let serves = |other: usize| match self.reads_of(upstreams, other) {
@@ -446,6 +462,7 @@ impl CatalogMachine {
         (0..upstreams.len()).any(|other| other != at && serves(other))
     }
 
+    /// Returns the reads that the upstream serves now; `None` if it serves no requests.
     fn reads_of(&self, upstreams: &Upstreams, at: usize) -> Option<Reads> {
         upstreams[at]
             .standing(self.changes.epoch(), upstreams.fails_open)
