@@ -25,8 +25,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::patient_stream::PatientStream;
 use super::places::{Answering, Capacity, Place, Places};
+use super::write_timeout::WriteTimeoutStream;
 
 /// Timeout for a whole request head, and for an idle connection.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
@@ -131,7 +131,7 @@ async fn serve_connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
         .serve_connection(
-            TokioIo::new(PatientStream::new(stream, WRITE_LIMIT)),
+            TokioIo::new(WriteTimeoutStream::new(stream, WRITE_LIMIT)),
             service,
         );
     let mut connection = std::pin::pin!(connection);

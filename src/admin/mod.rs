@@ -28,9 +28,9 @@ mod explain;
 mod guard;
 mod history;
 mod listener;
-mod patient_stream;
 mod places;
 mod words;
+mod write_timeout;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -59,7 +59,7 @@ use history::{History, Reading};
 use listener::Client;
 pub use places::Capacity;
 
-/// Where [`serve_beside`] has the status page.
+/// The path of the status page for [`serve_beside`].
 pub(crate) const PAGE_BESIDE: &str = "/status";
 
 /// The permissions of the status page in a frame of a page of its own origin.

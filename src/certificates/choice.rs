@@ -1,4 +1,4 @@
-//! The choice among several certificates by the host name that a client requests.
+//! The choice of a certificate by the host name that a client requests.
 
 use std::sync::Arc;
 
@@ -7,12 +7,13 @@ use rustls::sign::CertifiedKey;
 
 use super::ServerCertificate;
 
-/// Returns the certificate for a client that requests `host` and can check signatures of
-/// `schemes`.
+/// Returns the certificate for a client that requests `host` and supports the signature schemes
+/// `schemes`; `None` if the client supports the key of no certificate.
 ///
-/// A certificate for exactly this host is preferred to one with a wildcard. Without either, the
-/// first in the list is used, as for clients that name no host. Among equals, the first one with a
-/// key that the client can use is chosen, so an RSA and an ECDSA certificate may share names.
+/// Only certificates with a key that the client supports are considered, so an RSA and an ECDSA
+/// certificate may have the same names. A certificate for exactly this host is preferred to one
+/// with a wildcard. If neither exists, or the client names no host, the first certificate in the
+/// list is used. Among certificates that match equally well, the first one in the list is used.
 pub fn choose<'c>(
     certificates: &'c [ServerCertificate],
     host: Option<&str>,
@@ -26,12 +27,12 @@ pub fn choose<'c>(
     let usable = certificates
         .iter()
         .filter(|certificate| certificate.certified.key.choose_scheme(schemes).is_some());
-    // The first of several with the same rank.
+    // `min_by_key` returns the first of several minima.
     let best = usable.min_by_key(|certificate| rank(certificate));
     best.map(|certificate| &certificate.certified)
 }
 
-/// How well a certificate fits a host; the best first.
+/// How well a certificate matches a host, ordered from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Match {
     Exact,
@@ -40,7 +41,8 @@ enum Match {
 }
 
 impl ServerCertificate {
-    /// A wildcard stands for exactly one label, the leftmost (RFC 9525 section 6.3).
+    /// Compares the certificate's names with `host`. A wildcard stands for exactly one label, the
+    /// leftmost (RFC 9525 section 6.3).
     fn matches(&self, host: &str) -> Match {
         if self.names.iter().any(|name| name == host) {
             return Match::Exact;

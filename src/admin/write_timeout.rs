@@ -1,4 +1,4 @@
-//! A connection whose peer must accept written data within a limit.
+//! A timeout for a peer that stops reading.
 
 use std::io;
 use std::pin::Pin;
@@ -8,24 +8,27 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream that times out while writes make no progress.
-pub(super) struct PatientStream<S> {
+/// A stream whose writes fail with [`io::ErrorKind::TimedOut`] if the peer accepts no data for the
+/// timeout. Reads and the shutdown have no timeout here.
+pub(super) struct WriteTimeoutStream<S> {
     inner: S,
-    limit: Duration,
-    /// Set while a write waits.
+    timeout: Duration,
+    /// Runs while a write or a flush is pending.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> PatientStream<S> {
-    pub(super) const fn new(inner: S, limit: Duration) -> Self {
+impl<S> WriteTimeoutStream<S> {
+    pub(super) const fn new(inner: S, timeout: Duration) -> Self {
         Self {
             inner,
-            limit,
+            timeout,
             timer: None,
         }
     }
 
-    fn bounded<T>(
+    /// Passes the result of a write on. Starts the timer if the write is pending, and fails once
+    /// the timer has ended.
+    fn with_timeout<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
@@ -34,8 +37,8 @@ impl<S> PatientStream<S> {
             self.timer = None;
             return written;
         }
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        let timeout = self.timeout;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
         timer
             .as_mut()
             .poll(cx)
@@ -43,7 +46,7 @@ impl<S> PatientStream<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeoutStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -53,19 +56,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeoutStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, data);
-        self.bounded(cx, written)
+        self.with_timeout(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.inner).poll_flush(cx);
-        self.bounded(cx, flushed)
+        self.with_timeout(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -80,30 +83,30 @@ mod tests {
 
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_is_given_up_after_the_limit() {
+    async fn writes_fail_after_the_timeout_if_the_client_reads_nothing() {
         let (_client, server) = tokio::io::duplex(64);
         let began = Instant::now();
-        let error = PatientStream::new(server, LIMIT)
+        let error = WriteTimeoutStream::new(server, TIMEOUT)
             .write_all(&[0; 1000])
             .await
             .unwrap_err();
         assert_eq!(
             (error.kind(), began.elapsed().as_secs()),
-            (io::ErrorKind::TimedOut, LIMIT.as_secs())
+            (io::ErrorKind::TimedOut, TIMEOUT.as_secs())
         );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_client_that_takes_something_now_and_then_is_served() {
+    async fn a_slow_client_that_reads_a_part_within_each_timeout_gets_everything() {
         let (mut client, server) = tokio::io::duplex(64);
-        let mut stream = PatientStream::new(server, LIMIT);
+        let mut stream = WriteTimeoutStream::new(server, TIMEOUT);
         let reading = async {
             let mut part = [0; 64];
             for _ in 0..4 {
-                tokio::time::timeout(LIMIT * 3 / 4, std::future::pending::<()>())
+                tokio::time::timeout(TIMEOUT * 3 / 4, std::future::pending::<()>())
                     .await
                     .ok();
                 client.read_exact(&mut part).await.unwrap();
