@@ -1,27 +1,27 @@
-//! Every known operation of every service, and its class.
+//! The known operations of every service, with their classes.
 
 use super::word::Word;
 use super::{RequestClass, Service};
 
-/// The places where service and operation were found. Indexes [`Operation::reasons`].
+/// The part of a request that names its service and operation. Indexes [`Operation::reasons`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// The query names both.
     Query,
-    /// The query names the operation, the address the service.
+    /// The path names the service, and the query names the operation.
     PathAndQuery,
-    /// The address names both, as in `/wfs/GetFeature`.
+    /// The path names both, as in `/wfs/GetFeature`.
     Path,
     /// The form fields of the body name both.
     Form,
-    /// The root of an XML body.
+    /// The root element of an XML body names both.
     Xml,
-    /// The root of the request inside a SOAP body.
+    /// The root element of the request inside a SOAP body names both.
     Soap,
 }
 
 impl Source {
-    /// True if the request is an XML document, which the parameters do not describe.
+    /// True if the request is an XML document. Its query parameters then do not describe it.
     pub(super) const fn is_document(self) -> bool {
         matches!(self, Self::Xml | Self::Soap)
     }
@@ -31,29 +31,31 @@ impl Source {
 #[derive(Debug)]
 pub(super) struct Operation {
     pub(super) service: Service,
-    /// The spelling of the standard.
+    /// The name as the standard spells it.
     pub(super) name: &'static str,
     lower_case: &'static str,
     pub(super) class: RequestClass,
+    /// The explanation of the class for each [`Source`].
     reasons: [&'static str; 6],
 }
 
 impl Operation {
+    /// Returns the explanation of the class, for the log and for `geofront explain`.
     pub(super) fn reason(&self, source: Source) -> &'static str {
         self.reasons[source as usize]
     }
 }
 
-/// The operation of `service` called `name`.
+/// Returns the operation `name` of `service`.
 pub(super) fn find(service: Service, name: &Word) -> Option<&'static Operation> {
     of_service(service)
         .iter()
         .find(|operation| name.is(operation.lower_case))
 }
 
-/// The service called `name`, as in `service=`. KML has no `service=` of its own but an address;
-/// see `route`.
-pub(super) fn service_named(name: &Word) -> Option<Service> {
+/// Returns the service for a value of the parameter `service`. KML has no such value: only a path
+/// leads to it (`route.rs`).
+pub(super) fn service_by_parameter(name: &Word) -> Option<Service> {
     match name.as_bytes() {
         b"wms" => Some(Service::Wms),
         b"wfs" => Some(Service::Wfs),
@@ -67,19 +69,19 @@ pub(super) fn service_named(name: &Word) -> Option<Service> {
     }
 }
 
-/// The service called `name` in rules, in any case.
-pub fn service_called(name: &str) -> Option<Service> {
+/// Returns the service for its name in the rules of the configuration, without regard to case.
+pub fn service_by_name(name: &str) -> Option<Service> {
     Service::ALL
         .into_iter()
         .find(|service| service.as_str().eq_ignore_ascii_case(name))
 }
 
-/// The names of all operations of `service`, as the standard writes them.
+/// Returns the names of all operations of `service`, as the standard spells them.
 pub fn operations(service: Service) -> impl Iterator<Item = &'static str> {
     of_service(service).iter().map(|operation| operation.name)
 }
 
-/// The operations of `service`, the most frequent first.
+/// Returns the operations of `service`, grouped by class.
 fn of_service(service: Service) -> &'static [Operation] {
     match service {
         Service::Wms => WMS,
@@ -140,7 +142,7 @@ static WCS: &[Operation] = operations! { Wcs "WCS":
     Capabilities { "GetCapabilities" "getcapabilities" }
 };
 
-/// Every other WPS request is of the class `process` too: see `classify`.
+/// Every other WPS request has the class `process`, too: see `Interpretation::without_operation`.
 static WPS: &[Operation] = operations! { Wps "WPS":
     Process { "Execute" "execute", "GetExecutionStatus" "getexecutionstatus", "GetExecutionResult" "getexecutionresult",
         "GetExecutions" "getexecutions", "GetStatus" "getstatus", "GetResult" "getresult", "Dismiss" "dismiss" }
@@ -156,7 +158,7 @@ static CSW: &[Operation] = operations! { Csw "CSW":
     Transaction { "Transaction" "transaction", "Harvest" "harvest" }
 };
 
-/// The operations of the service `oseo` in GeoServer's OpenSearch extension.
+/// The operations of GeoServer's OpenSearch extension, whose service is `oseo`.
 static OSEO: &[Operation] = operations! { Oseo "OSEO":
     Feature { "search" "search", "description" "description", "metadata" "metadata", "quicklook" "quicklook" }
 };

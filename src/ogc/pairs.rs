@@ -35,7 +35,10 @@ pub(super) fn services(
     } else {
         None
     };
-    named.iter().map(operation::service_named).chain(by_address)
+    named
+        .iter()
+        .map(operation::service_by_parameter)
+        .chain(by_address)
 }
 
 pub(super) fn of_service(service: Service, address: &DispatcherPath, kvp: &Kvp) -> Interpretation {
@@ -68,7 +71,7 @@ pub(super) fn guarded(reading: Interpretation, kvp: &Kvp) -> Interpretation {
         is_ambiguous: false,
     };
     let pairs = of_pairs(&nowhere, kvp);
-    let is_another = |name| operation::service_named(name) != reading.service;
+    let is_another = |name| operation::service_by_parameter(name) != reading.service;
     let reading = reading.beside_others(kvp.services.iter().any(is_another));
     doubted(
         if pairs.acts() {

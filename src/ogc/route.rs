@@ -266,13 +266,13 @@ fn dispatcher(path: &Path<'_>, at: usize, workspace: Option<Span>, layer: Option
     if last.is("kml") || last.is("animate") {
         return address(Some(Service::Wms), Some(last));
     }
-    if let Some(service) = operation::service_named(&last) {
+    if let Some(service) = operation::service_by_parameter(&last) {
         return address(Some(service), None);
     }
     if path.len() - 1 == at {
         return address(None, None);
     }
-    let before = operation::service_named(&folded(path, path.len() - 2));
+    let before = operation::service_by_parameter(&folded(path, path.len() - 2));
     // An old name of the address itself.
     let request = if last.is("wfsdispatcher") {
         None

@@ -53,7 +53,7 @@ pub(crate) fn check(request: &Request) {
     let text = || request.target.escape_ascii().to_string();
     with_subject(request, |subject| {
         for meaning in oracle::meanings(request) {
-            let Some(service) = meaning.service.and_then(geofront::ogc::service_called) else {
+            let Some(service) = meaning.service.and_then(geofront::ogc::service_by_name) else {
                 continue;
             };
             assert!(

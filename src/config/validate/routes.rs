@@ -11,7 +11,7 @@ use crate::config::{
     HeaderCondition, RouteAction, RouteConditions, RouteRule, UpstreamGroup, UpstreamName,
 };
 use crate::ogc::{
-    Case, Glob, PathPattern, RequestClass, Servers, Service, operations, service_called,
+    Case, Glob, PathPattern, RequestClass, Servers, Service, operations, service_by_name,
 };
 
 /// Maximum length of the name of a rule, in bytes.
@@ -22,7 +22,7 @@ const DISPATCHER: [&str; 6] = ["ows", "wms", "wfs", "wcs", "wps", "csw"];
 
 type List = Slot<Vec<Written<String>>>;
 
-/// What all rules share.
+/// The context of validation, which all rules share.
 #[derive(Clone, Copy)]
 struct Site<'a> {
     context: &'a str,
@@ -332,7 +332,7 @@ fn path(text: &str, context: &str) -> Result<PathPattern, (String, String)> {
 }
 
 fn service(text: &str) -> Result<Service, (String, String)> {
-    service_called(text).ok_or_else(|| {
+    service_by_name(text).ok_or_else(|| {
         let known = Service::ALL.map(Service::as_str);
         (
             format!("must be one of {}", known.join(", ")),
