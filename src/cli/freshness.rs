@@ -107,7 +107,7 @@ pub(super) fn headline(status: &Status) -> String {
     let changed = match catalog.silent_seconds {
         Some(silent) if silent >= SILENT_SECONDS => {
             format!(
-                "{changed}; whether it changed since is unknown: the main has not reported its number for {}",
+                "{changed}; whether it changed since is unknown: the main has not reported its update sequence for {}",
                 span(silent)
             )
         }

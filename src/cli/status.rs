@@ -232,7 +232,7 @@ fn queue(queue: &Queue) -> Option<String> {
         ..
     } = queue;
     (*waiting > 0).then(|| {
-        format!("queue: {waiting} of at most {most} wait: {}; {served_per_second:.1} get a place each second", classes.join(", "))
+        format!("queue: {waiting} of at most {most} wait: {}; {served_per_second:.1} get a slot each second", classes.join(", "))
     })
 }
 
@@ -399,7 +399,7 @@ mod tests {
         insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
         geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
         catalog: unchanged since geofront started; the replica has it
-        queue: 20 of at most 400 wait: 3 tile (1 user, the first for 0.2 s), 17 feature (2 users, the first for 11.0 s); 35.2 get a place each second
+        queue: 20 of at most 400 wait: 3 tile (1 user, the first for 0.2 s), 17 feature (2 users, the first for 11.0 s); 35.2 get a slot each second
 
         UPSTREAM  ROLE     HEALTH  MODE   CATALOG       SINCE  IN FLIGHT  SLOWER   HEAVY  WEIGHT  REQUESTS  ERRORS  PROBE  WAIT INSIDE
         a         replica  up      ready  fresh    3 h 12 min   16 of 16  8 of 8  4 of 4     100         1       0  41 ms       320 ms

@@ -231,7 +231,7 @@ impl fmt::Display for TransitionKind {
             } => {
                 write!(
                     f,
-                    "the main's catalog changed: its number moved, epoch {epoch}"
+                    "the main's catalog changed: new update sequence, epoch {epoch}"
                 )
             }
             Self::CatalogChanged {
@@ -240,7 +240,7 @@ impl fmt::Display for TransitionKind {
             } => {
                 write!(
                     f,
-                    "the main's catalog changed: a write passed by, epoch {epoch}"
+                    "the main's catalog changed: a write through geofront, epoch {epoch}"
                 )
             }
             Self::CatalogChanged {
@@ -362,11 +362,11 @@ mod tests {
         let text = |source| TransitionKind::CatalogChanged { epoch: 4, source }.to_string();
         assert_eq!(
             text(ChangeSource::Number),
-            "the main's catalog changed: its number moved, epoch 4"
+            "the main's catalog changed: new update sequence, epoch 4"
         );
         assert_eq!(
             text(ChangeSource::Write),
-            "the main's catalog changed: a write passed by, epoch 4"
+            "the main's catalog changed: a write through geofront, epoch 4"
         );
         let directory =
             "the data directory changed, and not by a GeoServer of the cluster, epoch 4";

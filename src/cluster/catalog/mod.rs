@@ -6,7 +6,7 @@
 //! service:
 //!
 //! ```text
-//!   hint (a write passed by), the main's number moved, an order          changes.rs
+//!   a write through geofront, a new update sequence, an order            changes.rs
 //!     -> epoch + 1: every replica is stale from now on
 //!     -> quiet for `settle`: the epoch is settled
 //!   for each replica behind the settled epoch, one at a time:            rolling_reload.rs

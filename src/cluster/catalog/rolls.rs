@@ -108,8 +108,8 @@ impl RollReason {
 impl fmt::Display for RollReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Change(ChangeSource::Number) => "the main's number moved",
-            Self::Change(ChangeSource::Write) => "a write passed by",
+            Self::Change(ChangeSource::Number) => "the main's update sequence changed",
+            Self::Change(ChangeSource::Write) => "a write passed through geofront",
             Self::Change(ChangeSource::Order) => "ordered",
             Self::Change(ChangeSource::Main) => "another upstream is the main",
             Self::Change(ChangeSource::Directory) => "the data directory changed",

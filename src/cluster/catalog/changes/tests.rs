@@ -377,7 +377,7 @@ fn a_move_that_nothing_explains_concerns_everything_until_its_write_passes_by() 
     assert_eq!(
         changes.concern(),
         Concern::Workspaces(vec![1]),
-        "it ran when the number moved"
+        "it ran when the update sequence changed"
     );
     changes.forget_concern();
     assert_eq!(changes.concern(), Concern::default());
