@@ -1,9 +1,10 @@
 //! The only writer of the cluster: applies events in order, publishes snapshots, and wakes the
 //! driver.
 //!
-//! All writes hold a mutex, but never across an await. All reads use one atomic swap. A healthy
-//! cluster serves requests without taking the lock: a success is reported only if the upstream's
-//! `in_doubt` mark says that it would change something.
+//! All writes hold a mutex, but never across an await. All reads load the snapshot, which writers
+//! swap atomically. A healthy cluster serves requests without taking the lock: a success is
+//! reported only while the upstream's `in_doubt` mark is set, because it would change nothing
+//! otherwise.
 //!
 //! The mark is written under the lock, before the resulting snapshot is published, and read without
 //! the lock. A success that misses a mark set at the same moment counts as a success before the
@@ -149,8 +150,8 @@ impl Control {
         })
     }
 
-    /// Reports a request that may have changed the main's catalog. The ticket is resolved when the
-    /// snapshot says so.
+    /// Reports a request that may have changed the main's catalog. `Snapshot::tickets` shows when
+    /// the ticket is resolved.
     pub fn hint(&self, hint: Hint, now: Instant) -> Ticket {
         self.change(|cluster| cluster.hint(hint, now))
     }

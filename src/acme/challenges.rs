@@ -23,7 +23,7 @@ pub const TLS_ALPN: &[u8] = b"acme-tls/1";
 
 const FILE: &str = "challenges.json";
 
-/// What the authority will request for one host name.
+/// The challenge for one host name, and the response that the authority expects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingChallenge {
     /// The host name in lower case.

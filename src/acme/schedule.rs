@@ -144,7 +144,7 @@ impl OrderFault {
     }
 }
 
-/// What is known of the orders of one listener.
+/// The earlier orders of one listener, as `attempts.json` records them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempts {
     /// A hash of what was ordered: other settings begin anew.
@@ -268,7 +268,7 @@ pub struct OrderFailure {
     pub fault: OrderFault,
     /// The cause in one sentence.
     pub why: String,
-    /// The wait that the authority asks for.
+    /// The wait that the authority requires (`Retry-After`).
     pub retry_after: Option<Duration>,
 }
 

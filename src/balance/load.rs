@@ -206,7 +206,7 @@ impl Load {
 
 /// A request without an answer, counted until dropped.
 #[derive(Debug)]
-#[must_use = "dropping a watch says that the answer began"]
+#[must_use = "dropping a watch records that the answer began"]
 pub struct Watch {
     watched: Watched,
     load: Arc<Load>,

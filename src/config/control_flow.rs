@@ -2,12 +2,12 @@
 //! each node.
 //!
 //! ```text
-//! ows.global=40                            so many OGC requests at a time
-//! ows.wms.getmap=8                         so many of these; also ows.wms, and ows.wfs.getfeature.application/msexcel
-//! user=10   ip=10   ip.10.0.0.9=4          so many of each user, of each address, of this one
-//! user.ows.wms.getmap=30/s                 a rate; ip.ows=600/m;2s delays what is above it by 2 s instead of refusing it
+//! ows.global=40                            maximum of concurrent OGC requests
+//! ows.wms.getmap=8                         maximum of these; also ows.wms, and ows.wfs.getfeature.application/msexcel
+//! user=10   ip=10   ip.10.0.0.9=4          maximum of each user, of each address, of this address
+//! user.ows.wms.getmap=30/s                 a rate; ip.ows=600/m;2s delays requests above it by 2 s instead of refusing them
 //! ip.blacklist=10.0.0.9,10.1.*             refused with 403, but for those in ip.whitelist
-//! ows.priority.http=ctrl-flow-priority,0   a header that says how important a request is, and what holds without it
+//! ows.priority.http=ctrl-flow-priority,0   the header with a request's priority, and its default
 //! timeout=60                               seconds in the queue
 //! ```
 //!

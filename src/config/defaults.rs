@@ -32,18 +32,19 @@ pub(super) const MAX_IDENTITY_HEADERS: usize = 32;
 
 // ---- [listeners.NAME]
 
-/// A browser then requests all the tiles of a map at once.
+/// On, because a browser then requests all the tiles of a map at once.
 pub(super) const HTTP2: bool = true;
 
-/// Whether a listener without TLS serves HTTP/2. Off: each connection would first be read for it.
+/// Whether a listener without TLS serves HTTP/2. Off, because geofront would have to read the first
+/// bytes of each connection to detect it.
 pub(super) const HTTP2_WITHOUT_TLS: bool = false;
-/// Zero is no HSTS. Browsers' lists of https hosts want a year.
+/// Zero turns HSTS off. The preload lists of browsers require a year.
 pub(super) const HSTS_TIMES: RangeInclusive<Duration> = Duration::ZERO..=seconds(63_115_200);
 pub(super) const PORTS: RangeInclusive<i64> = 1..=65_535;
 
 // ---- [acme]
 
-/// Let's Encrypt, which issues certificates to all that can show that a name is theirs.
+/// Let's Encrypt, which issues certificates for every public host name whose control is proved.
 pub(super) const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
 /// Let's Encrypt's maximum for one certificate.
 pub(super) const MAX_ACME_DOMAINS: usize = 100;
@@ -144,7 +145,7 @@ pub(super) const UPSTREAM_IDLE: Duration = seconds(15);
 pub(super) const ATTEMPTS: u32 = 3;
 /// With more upstreams per request, every fault would spread over the whole cluster.
 pub(super) const ATTEMPTS_RANGE: RangeInclusive<i64> = 1..=8;
-/// By then a user has clicked again.
+/// A user who has waited this long has clicked again.
 pub(super) const WINDOW: Duration = seconds(30);
 /// If more than a fifth of the requests fail, retries only add load.
 pub(super) const BUDGET_PERCENT: u32 = 20;
@@ -162,8 +163,8 @@ pub(super) const PLACES: RangeInclusive<i64> = 1..=10_000;
 pub(super) const QUEUE: u32 = 400;
 /// A waiter costs a connection and some kilobytes. 0 turns waiting off.
 pub(super) const QUEUES: RangeInclusive<i64> = 0..=100_000;
-/// By then a user has given up. It is above three ageing steps, so that the lowest class is served
-/// before.
+/// A user who has waited this long has given up. It is longer than three steps of ageing, so that
+/// the lowest class is served before its timeout.
 pub(super) const QUEUE_TIMEOUT: Duration = seconds(20);
 pub(super) const QUEUE_TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=minutes(60);
 /// Several times the size of cookies, tokens and a long filter together. nginx and HAProxy allow
@@ -242,7 +243,7 @@ pub(super) const LOG_LEVEL: LogLevel = LogLevel::Info;
 
 // ---- [shutdown]
 
-/// By default no load balancer needs time to notice the shutdown.
+/// Zero, because by default no load balancer needs time to notice the shutdown.
 pub(super) const DELAY: Duration = Duration::ZERO;
 pub(super) const DELAYS: RangeInclusive<Duration> = Duration::ZERO..=minutes(60);
 /// Longer than a map takes, and shorter than service managers wait. An idle process exits at once.

@@ -79,7 +79,7 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Required from every admin client when `admin` is not a loopback address.
     pub admin_token: Option<Secret>,
-    /// What is believed about a request, and of which peers.
+    /// The peers that may state a request's client address and user.
     pub trust: Trust,
     /// Worker threads; by default the number of cores. A change needs a restart.
     pub threads: NonZeroUsize,

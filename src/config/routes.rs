@@ -2,9 +2,9 @@
 //! refuses them.
 //!
 //! The first rule that matches decides. A rule matches if every condition that it has is met, and a
-//! condition is met if one of its values fits. Rules that give something away need certainty; a
-//! refusal is certain where a request has one reading, and is also applied where some server may
-//! read the request as the refused one ([`RuleSubject`]).
+//! condition is met if one of its values fits (`not_from`: if none fits). A rule that sends a
+//! request elsewhere or allows it needs a certain match. A refusal also applies if only some server
+//! may read the request in the refused way ([`RuleSubject`]).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub struct RouteRule {
     pub action: RouteAction,
 }
 
-/// What happens to the requests of a rule.
+/// The action of a rule on the requests that match it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RouteAction {
     /// The client gets 403.
@@ -93,7 +93,8 @@ pub struct HeaderCondition {
     pub value: Glob,
 }
 
-/// What rules see of a request beside its [`RuleSubject`].
+/// The properties of a request's client and header that rules compare, besides its
+/// [`RuleSubject`].
 pub struct Sender<'a> {
     /// The client's address, as far back as trusted proxies lead.
     pub address: IpAddr,
@@ -157,10 +158,10 @@ impl RouteRule {
 
     /// True if a request may get the class and the upstreams of this rule.
     ///
-    /// Two upstreams that write would undo each other's changes, so what changes something stays on
-    /// the main, a process that may change the catalog included. And a rule that makes a read of
-    /// something has to name what is dangerous about it: methods other than GET, and operations
-    /// that act.
+    /// Two upstreams that write would undo each other's changes. Requests that change something
+    /// therefore stay on the main, as do processes that may change the catalog. A rule that gives
+    /// the class of a read to a dangerous request has to name the danger: the method if it is not
+    /// GET, HEAD or OPTIONS, and the operation if it acts.
     fn may_send(
         &self,
         class: Option<RequestClass>,

@@ -20,10 +20,10 @@ pub struct Trust {
     pub public_url: Option<PublicUrl>,
 }
 
-/// What one peer may state.
+/// The facts about a request that one peer may state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerTrust {
-    /// Where a request came from.
+    /// The client's address, and the scheme and host of its request.
     pub origin: bool,
     /// The user, and the priority of the user's requests.
     pub identity: bool,
@@ -43,7 +43,7 @@ impl PeerTrust {
 }
 
 impl Trust {
-    /// What `peer` may state.
+    /// Returns the facts that `peer` may state.
     pub fn in_peer(&self, peer: IpAddr) -> PeerTrust {
         PeerTrust {
             origin: self.allows_origin(peer),

@@ -25,7 +25,7 @@ const MAX_MODULES: usize = 400;
 /// Maximum depth at which modules are searched in the JSON.
 const MAX_DEPTH: usize = 6;
 
-/// What an upstream reports about itself.
+/// The facts that an upstream reports about itself.
 #[derive(Clone, Debug)]
 pub struct Examination {
     pub health: ProbeReport,
@@ -43,7 +43,7 @@ pub struct Examination {
     pub settings: Option<GlobalSettings>,
     /// The upstream's clock minus ours, in seconds.
     pub clock_skew: Option<i64>,
-    /// What the servlet container does with idle connections.
+    /// The servlet container's timeout for idle connections.
     pub keep_alive: KeepAlive,
 }
 
@@ -82,7 +82,7 @@ pub struct GlobalSettings {
     pub jai: Vec<String>,
 }
 
-/// What a servlet container states about connections.
+/// The policy of a servlet container for idle connections, as its answer states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepAlive {
     /// An idle connection stays open for so long.

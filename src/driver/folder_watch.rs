@@ -1,7 +1,7 @@
-//! The kernel's events for a changing set of folders, for everything that watches files.
+//! The kernel's events for a changing set of folders, for all watches of files.
 //!
-//! An event only says that it is time to look. Where no events come (NFS, a file mounted into a
-//! container, too many watches), callers must look regularly as well.
+//! An event only triggers a check by the caller. Where no events come (NFS, a file mounted into a
+//! container, too many watches), callers must check regularly as well.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -40,7 +40,7 @@ pub(super) struct InternalRequest {
     pub(super) body: Option<&'static str>,
     /// The request carries the credentials of `[geoserver]`.
     authenticates: bool,
-    /// The request asks for a connection that stays open, so that the answer shows for how long.
+    /// True if the request allows a persistent connection, so that the answer states its timeout.
     keeps_alive: bool,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Answer {
     pub(super) is_from_control_flow: bool,
     /// The time at which the answer was made, by the upstream's clock.
     pub(super) date: String,
-    /// What the upstream says about the connection after the answer, and for how long it stays.
+    /// The values of `Connection` and `Keep-Alive`.
     pub(super) connection: String,
     pub(super) keep_alive: String,
     pub(super) last_modified: String,

@@ -12,12 +12,12 @@ pub struct ClientMemory {
     refused: AtomicU64,
 }
 
-/// What the clients of one network hold of each [`ClientMemory`].
+/// The bytes of each [`ClientMemory`] that the clients of one network hold.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkMemory {
-    /// Of answers that slow clients have not read.
+    /// Answers that slow clients have not read.
     pub answers: Arc<HeldBytes>,
-    /// Of bodies that are read before an upstream gets them.
+    /// Request bodies that are read before an upstream gets them.
     pub bodies: Arc<HeldBytes>,
 }
 
@@ -29,7 +29,7 @@ pub struct HeldBytes(AtomicUsize);
 #[derive(Debug)]
 pub struct MemoryShare {
     memory: Arc<ClientMemory>,
-    /// What the client's network holds; `None` for one without a limit of its own.
+    /// The bytes that the client's network holds; `None` if the network has no limit of its own.
     network: Option<Arc<HeldBytes>>,
     bytes: usize,
 }

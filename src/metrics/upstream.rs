@@ -45,7 +45,7 @@ pub struct UpstreamMetrics {
     recent_probes: Mutex<VecDeque<Probe>>,
     pub(super) probes: Labelled,
     pub(super) catalog_reloads: Labelled,
-    /// By the class of the request for which the reload waited.
+    /// Postponed catalog reloads, by the class of the request for which the reload waited.
     pub(super) postponed_reloads: Labelled,
     pub(super) ejections: Labelled,
     /// Attempts at this upstream that another attempt followed, by reason and class.

@@ -1,4 +1,4 @@
-//! The output format that the query of a request asks for.
+//! The output format that the query of a request names.
 
 use super::kvp::pairs;
 use super::word::{Encoding, Word, is_text};

@@ -24,7 +24,7 @@ const OWN_WPS: &[u8] = b"geoserver/wps";
 /// Maximum number of tags and texts of a document that are read.
 const MAX_EVENTS: usize = 1_000_000;
 
-/// What a request's processes do to the catalog, the harmless first.
+/// The effect of a request's processes on the catalog, ordered from harmless to harmful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CatalogEffect {
     /// The request runs no process, or only processes that leave the catalog alone.

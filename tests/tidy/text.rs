@@ -4,7 +4,7 @@
 use crate::Violation;
 
 /// Files over this many lines should be split.
-const MOST_LINES: usize = 700;
+const MAX_LINES: usize = 700;
 
 /// Columns of code and of prose in comments.
 const MAX_COLUMNS: usize = 100;
@@ -111,11 +111,11 @@ pub(crate) fn rust_problems(file: &str, text: &str) -> Vec<Violation> {
         ));
     }
     let lines = text.lines().count();
-    if lines > MOST_LINES {
+    if lines > MAX_LINES {
         found.push(Violation::new(
             file,
             lines,
-            format!("{lines} lines, the most is {MOST_LINES}: look for the seam"),
+            format!("{lines} lines, the most is {MAX_LINES}: look for the seam"),
         ));
     }
     if EMPTY_NAMES
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(rust_problems("src/x.rs", "use a;\n").len(), 1);
         assert_eq!(rust_problems("src/util.rs", "//! About.\n").len(), 1);
         assert_eq!(
-            rust_problems("src/x.rs", &"//! About.\n".repeat(MOST_LINES + 1)).len(),
+            rust_problems("src/x.rs", &"//! About.\n".repeat(MAX_LINES + 1)).len(),
             1
         );
     }

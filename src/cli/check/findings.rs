@@ -1,5 +1,5 @@
-//! What the examined upstreams mean for the cluster: each finding says what is wrong or worth
-//! knowing, and what to do.
+//! Conclusions from the examined upstreams. Each finding states a problem or a noteworthy fact, and
+//! what to do about it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -83,7 +83,7 @@ impl AuthorityClient {
         })
     }
 
-    /// Returns the place of the wait that the authority asks for.
+    /// Returns the shared cell in which the authority's last `Retry-After` is kept.
     pub(super) fn retry_after(&self) -> RetryAfter {
         self.asked.clone()
     }
@@ -194,7 +194,7 @@ async fn whole(response: Response<Incoming>) -> Result<Response<Full<Bytes>>, St
     Ok(Response::from_parts(parts, Full::new(body.to_bytes())))
 }
 
-/// The wait that an answer asks for (RFC 9110 section 10.2.3).
+/// Returns the wait that an answer requires in `Retry-After` (RFC 9110 section 10.2.3).
 fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
     let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {

@@ -163,7 +163,8 @@ fn cannot_use(folder: &Path, error: &io::Error) -> String {
     format!("geofront cannot use {}: {error}", folder.display())
 }
 
-/// What an operator should know of a certificate that is missing or due.
+/// Returns the condition to report for a certificate that is missing or due; `None` if there is
+/// nothing to report.
 fn trouble_of(
     name: &str,
     tls: &ListenerTls,

@@ -72,7 +72,7 @@ async fn with_account(acme: &Acme, wanted: &AcmeCertificate) -> Result<(), Order
     }
 }
 
-/// What ends an attempt.
+/// The fault that ends an attempt.
 enum Fault {
     Acme(Error),
     Other(OrderFailure),
