@@ -10,7 +10,7 @@ const MAX_LINES: usize = 700;
 const MAX_COLUMNS: usize = 100;
 
 /// Nothing larger belongs in the repository.
-pub(crate) const MOST_BYTES: u64 = 1_000_000;
+pub(crate) const MAX_BYTES: u64 = 1_000_000;
 
 /// Where paths of one machine start. Taken apart, so that this file is clean itself.
 const MACHINE_PATHS: &[&[&str]] = &[
