@@ -165,7 +165,7 @@ class Chart {
 
 // What one upstream works on, below the band of its limit.
 function sparkline(element, inFlight, limits, samples) {
-  const width = 150, height = 36, known = limits.filter(v => (v ?? null) !== null);
+  const width = 118, height = 36, known = limits.filter(v => (v ?? null) !== null);
   const top = Math.max(1, ...known, ...inFlight.map(v => v ?? 0)) * 1.08;
   const x = at => width - (inFlight.length - 1 - at) / Math.max(1, samples - 1) * width, y = value => height - value / top * height;
   const area = values => {
