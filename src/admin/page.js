@@ -577,7 +577,7 @@ const REFUSED = {
   "bad-request": "not HTTP that every server reads in the same way", "https-redirect": "it came by http to a listener that redirects to https", "https-redirect-body": "the same, with a body",
   loop: "it came back to geofront: an upstream's url points at the front door", "shutting-down": "geofront was told to stop",
   "queue-full": "every slot was taken and the queue was full", "queue-timeout": "no slot came free within queue_timeout", shed: "it waited, and gave way in an overload",
-  "rate-limit": "above a rate of control_flow", route: "a rule of [[routes]] refuses it", blacklist: "the client's address is shut out", "local-fault": "this machine had no file descriptor, port or memory left",
+  "rate-limit": "above a rate of control_flow", "job-gone": "the upstream that began this execution does not serve", route: "a rule of [[routes]] refuses it", blacklist: "the client's address is shut out", "local-fault": "this machine had no file descriptor, port or memory left",
   "answer-head-too-large": "the head of the answer is too long", "bad-answer": "the upstream's answer was not HTTP that every client reads in the same way",
   "request-line": "its request line is malformed", method: "its method is longer than 32 bytes", "method-refused": "CONNECT or TRACE", target: "its target is neither a path nor an http URL",
   "target-byte": "its target has a character that has to be percent-encoded", version: "an HTTP version other than 1.0 and 1.1", "target-too-long": "its request line is too long",

@@ -21,7 +21,14 @@ pub(super) fn of(
     classified: &Classified,
     config: &Config,
 ) -> Destination {
-    let usual = usual(classified, config);
+    let mut usual = usual(classified, config);
+    if classified.job.is_some() && only_main(classified).is_none() {
+        usual.text = format!(
+            "the upstream that began the execution; if it is not known: {}",
+            usual.text
+        );
+        return usual;
+    }
     let Some(RouteAction::Send {
         group: Some(group), ..
     }) = rule.map(|rule| &rule.action)

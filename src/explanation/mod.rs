@@ -228,6 +228,7 @@ impl Decided<'_> {
             ("service", service),
             ("operation", classified.operation.map(str::to_owned)),
             ("version", classified.version.map(str::to_owned)),
+            ("execution", part(classified.job)),
             ("workspace", part(classified.workspace)),
             ("layer", part(classified.layer)),
             ("served by", Some(self.served_by())),

@@ -15,8 +15,10 @@ pub(super) struct Executions {
 }
 
 impl Executions {
-    pub(super) fn begin(&self, number: u64, process: &str) -> String {
-        let id = format!("{number:016x}");
+    /// Begins an execution on the instance `name`. GeoServer's identifiers are unique, and two
+    /// instances may draw the same number.
+    pub(super) fn begin(&self, name: &str, number: u64, process: &str) -> String {
+        let id = format!("{name}-{number:016x}");
         let mut known = self.known.lock();
         if known.len() == MAX_EXECUTIONS {
             known.clear();

@@ -84,7 +84,8 @@ fn execute(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
             respond("ExecuteResponse", &format!("{identifier}{status}")),
         );
     }
-    let id = life.executions.begin(life.controls.dice.draw(), &process);
+    let number = life.controls.dice.draw();
+    let id = life.executions.begin(&life.name, number, &process);
     let location = format!(
         "{}/ows?service=WPS&version=1.0.0&request=GetExecutionStatus&executionId={id}",
         base_url(request)

@@ -123,13 +123,25 @@ fn at_path(
         }
     }
     reading = with_login(reading, &kvp);
+    let job = match route {
+        Route::OgcApi { from, .. } => ogc_api::job(path, from),
+        _ => kvp.job,
+    };
     Classified {
+        job: job.filter(|_| is_about_a_job(&reading)),
         version: kvp.any_version(),
         workspace,
         layer: kvp.layer.or(layer),
         is_for_geowebcache: matches!(route, Route::Tiles { .. }),
         ..Classified::of(reading)
     }
+}
+
+/// True for a request about an execution that an earlier request began.
+fn is_about_a_job(reading: &Interpretation) -> bool {
+    reading.class == RequestClass::Process
+        && reading.operation != Some("Execute")
+        && (reading.operation.is_some() || reading.service == Some(Service::OgcApi))
 }
 
 /// The reading of a request that proves a login by a parameter. GeoServer's filters take the proof
@@ -272,6 +284,7 @@ impl Classified {
             reason,
             clarity,
             processes,
+            job: None,
         }
     }
 

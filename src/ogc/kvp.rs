@@ -34,6 +34,8 @@ pub(super) enum Key {
     /// The process of a WPS, and a [`Key::Layer`] of a WCS.
     Identifier,
     DataInputs,
+    /// The execution that a request of a WPS is about.
+    ExecutionId,
     /// The ticket of a login by CAS.
     Ticket,
     /// With `state`, the end of a login by OAuth2.
@@ -51,6 +53,7 @@ fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
         4 => &[(b"code", Key::Code)],
         5 => &[
             (b"state", Key::State),
+            (b"jobid", Key::ExecutionId),
             (b"width", Key::Width),
             (b"layer", Key::Layer),
             (b"tiled", Key::Tiled),
@@ -77,7 +80,10 @@ fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
             (b"datainputs", Key::DataInputs),
             (b"exceptions", Key::Exceptions),
         ],
-        11 => &[(b"identifiers", Key::Layer)],
+        11 => &[
+            (b"identifiers", Key::Layer),
+            (b"executionid", Key::ExecutionId),
+        ],
         12 => &[(b"query_layers", Key::Layer)],
         14 => &[(b"acceptversions", Key::AcceptVersions)],
         _ => &[],
@@ -188,6 +194,7 @@ pub(super) struct Kvp {
     pub(super) processes: Processes,
     pub(super) layer: Option<Span>,
     login: Login,
+    pub(super) job: Option<Span>,
     /// The parameters contain something that servers may read in different ways.
     pub(super) is_ambiguous: bool,
     parameters: usize,
@@ -207,6 +214,7 @@ impl Kvp {
         processes: Processes::NONE,
         layer: None,
         login: Login::NONE,
+        job: None,
         is_ambiguous: false,
         parameters: 0,
     };
@@ -299,6 +307,7 @@ impl Kvp {
                     self.processes = self.processes.beside(Processes::UNDETERMINED);
                 }
             }
+            Key::ExecutionId => self.job = self.job.or(span),
             Key::Ticket => self.login.has_ticket |= !value.is_empty(),
             Key::Code => self.login.has_code |= !value.is_empty(),
             Key::State => self.login.has_state |= !value.is_empty(),

@@ -169,6 +169,8 @@ pub struct Classified {
     pub clarity: Clarity,
     /// The processes that the request runs.
     pub processes: Processes,
+    /// The identifier of the execution that the request is about, begun by an earlier one.
+    pub job: Option<Span>,
 }
 
 impl Classified {

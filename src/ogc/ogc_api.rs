@@ -7,7 +7,7 @@ use super::pairs::guarded;
 use super::path::{Path, path_len};
 use super::processes::{self, Processes};
 use super::word::Encoding;
-use super::{RequestClass, RequestHead, Service};
+use super::{RequestClass, RequestHead, Service, Span};
 
 /// `tiles/{tileMatrixSet}/{tileMatrix}/{tileRow}/{tileCol}`.
 const TILE_COORDINATES: usize = 4;
@@ -93,6 +93,13 @@ fn processes_of(
         }
         _ => Processes::UNDETERMINED,
     }
+}
+
+/// The job that the address `/ogc/processes/v1/jobs/{id}` and those below it are about.
+pub(super) fn job(path: &Path<'_>, from: usize) -> Option<Span> {
+    let is_at = |at: usize, name: &str| path.name(from + at).is(name);
+    let is_job = is_at(0, "processes") && is_at(1, "v1") && is_at(2, "jobs");
+    path.span(from + 3).filter(|_| is_job)
 }
 
 /// Matches `/ogc/processes/v1`, and `conformance`, `openapi`, `processes` and `processes/{id}`

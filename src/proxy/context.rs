@@ -26,6 +26,7 @@ use crate::proxy::connection::interrupt::{Armed, Interrupt};
 use crate::proxy::headers::ClientView;
 use crate::proxy::response::inspection::BodyInspector;
 use crate::proxy::response::respond::Refusal;
+use crate::proxy::response::sniff::Sniffer;
 use crate::proxy::upstream::peer::UpstreamPeer;
 use crate::proxy::upstream::retry::AttemptProgress;
 use crate::proxy::upstream::second_opinion::SecondOpinion;
@@ -74,6 +75,8 @@ pub struct Context {
     pub(super) doubt: SecondOpinion,
     /// What an attempt before this one failed with: its layer.
     pub(super) failed: Option<Subject>,
+    /// The request is about an execution whose upstream is known.
+    pub(super) follows_job: bool,
     /// The attempt under way, or the last one.
     pub(super) attempt: Option<Attempt>,
     /// Identical requests may be waiting for this one's answer.
@@ -110,6 +113,7 @@ const UNDECIDED: Classified = Classified {
     reason: "not classified yet",
     clarity: crate::ogc::Clarity::Unreadable,
     processes: crate::ogc::Processes::NONE,
+    job: None,
 };
 
 impl Context {
@@ -137,6 +141,7 @@ impl Context {
             reads_from_main: false,
             doubt: SecondOpinion::None,
             failed: None,
+            follows_job: false,
             attempt: None,
             leading: None,
             shared: None,
@@ -247,6 +252,8 @@ pub(super) struct Attempt {
     pub(super) armed: Option<Armed>,
     /// Looks at the body while it passes.
     pub(super) inspector: Option<Box<BodyInspector>>,
+    /// Reads the body for the identifiers of executions.
+    pub(super) job_reader: Option<Box<Sniffer>>,
     /// The answer's head speaks for the upstream.
     pub(super) is_success: bool,
     /// The answer was an exception report.
@@ -277,6 +284,7 @@ impl Attempt {
             progress: AttemptProgress::Connecting,
             armed: None,
             inspector: None,
+            job_reader: None,
             is_success: false,
             is_exception: false,
             is_reported: false,

@@ -15,10 +15,12 @@ use super::connection::interrupt::Interrupts;
 use super::connection::refuse_head::HeadRefuser;
 use super::read_your_writes::RecentWriters;
 use super::running::RunningRequests;
+use super::upstream::jobs::Jobs;
 use super::upstream::moves::WaitMover;
 use super::upstream::peer::UpstreamPeers;
 use super::upstream::retry_budget::RetryBudget;
 use super::upstream::second_opinion::OpinionBudget;
+use super::upstream::session_views::SessionViews;
 use crate::control::Control;
 use crate::metrics::Metrics;
 use crate::waiting_room::WaitingRoom;
@@ -44,6 +46,8 @@ pub(super) struct Parts {
     pub(super) budget: RetryBudget,
     pub(super) opinions: OpinionBudget,
     pub(super) writers: RecentWriters,
+    pub(super) jobs: Jobs,
+    pub(super) session_views: SessionViews,
     pub(super) running: RunningRequests,
     pub(super) coalescing: Coalescing,
     pub(super) room: Arc<WaitingRoom>,
@@ -70,6 +74,8 @@ impl FrontDoor {
             budget: RetryBudget::new(threads, Instant::now()),
             opinions: OpinionBudget::new(Instant::now()),
             writers: RecentWriters::default(),
+            jobs: Jobs::default(),
+            session_views: SessionViews::default(),
             running: RunningRequests::default(),
             coalescing: Coalescing::default(),
             room,

@@ -28,6 +28,7 @@ mod hot_swap;
 mod http1_rules;
 mod http2;
 mod http2_floods;
+mod jobs;
 mod lifecycle;
 mod limits;
 mod losses;

@@ -100,3 +100,53 @@ async fn an_unknown_read_is_repeated_where_a_kept_connection_ends_and_an_ambiguo
     );
     assert_eq!(received(&rig, ambiguous).0, 2);
 }
+
+/// A map by way of a workspace, and a client that is logged in.
+const SECURED: &str = "/geoserver/geor/wms?service=WMS&version=1.1.1&request=GetMap&layers=public_layer&styles=&bbox=-180,-90,180,90&width=64&height=64&srs=EPSG:4326&format=image/png";
+
+async fn with_session(rig: &Rig, target: &str) -> Answer {
+    let head = get(target).replacen("\r\n", "\r\nCookie: JSESSIONID=A1\r\n", 1);
+    rig.request(head.as_bytes()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_preview_that_replicas_refuse_to_a_session_comes_from_the_main() {
+    let rig = Plan::replicas(1).start().await;
+    rig.replicas[0].suffers(Fault::Status(401).under("/geoserver/geor/wms"));
+    assert_eq!(rig.get(SECURED).await.status, 401, "it has no session");
+    assert_eq!(received(&rig, SECURED), (0, 1));
+
+    assert_eq!(with_session(&rig, SECURED).await.status, 200);
+    assert_eq!(received(&rig, SECURED), (1, 2), "a second opinion");
+    assert_eq!(with_session(&rig, SECURED).await.status, 200);
+    assert_eq!(received(&rig, SECURED), (2, 2), "the main at once");
+    assert_eq!(rig.get(SECURED).await.status, 401);
+    assert_eq!(
+        received(&rig, SECURED),
+        (2, 3),
+        "other clients are not affected"
+    );
+
+    // Maps of public layers stay on the replicas, for the same session too.
+    let public = MAP.replace("geor:public_layer", "topp:other");
+    with_session(&rig, &public).await;
+    assert_eq!(received(&rig, &public).1, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_layer_that_only_a_session_sees_is_no_proof_that_a_replica_is_stale() {
+    let rig = Plan::replicas(1).start().await;
+    let hidden = "<ServiceExceptionReport version=\"1.1.1\"><ServiceException code=\"LayerNotDefined\" locator=\"layers\">Could not find layer geor:public_layer</ServiceException></ServiceExceptionReport>";
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.ogc.se_xml\r\nContent-Length: {}\r\n\r\n{hidden}",
+        hidden.len()
+    );
+    rig.replicas[0].suffers(Fault::Raw(answer.leak()).under("/geoserver/geor/wms"));
+    for _ in 0..3 {
+        let map = with_session(&rig, SECURED).await;
+        assert!(map.body.starts_with(b"\x89PNG"), "{}", map.text());
+    }
+    assert_eq!(received(&rig, SECURED), (3, 1));
+    assert!(rig.upstreams().iter().all(|upstream| upstream.eligible));
+    assert_eq!(rig.replicas[0].control().catalog_reloads(), 0);
+}

@@ -16,7 +16,7 @@
 use pingora::http::ResponseHeader;
 
 use super::finding::{AnswerFinding, JudgedRequest};
-use super::inspection::{BodyInspector, contains_folded};
+use super::inspection::{BodyInspector, contains_folded, is_forbidden};
 use super::sniff::Sniffer;
 use crate::cluster::{Cause, Outcome};
 use crate::ogc::RequestClass;
@@ -75,10 +75,18 @@ pub(in crate::proxy) fn judge_head(
             let is_ignorant = status == 404 && request.class.is_read() && request.has_workspace;
             HeadVerdict::Settled(AnswerFinding {
                 is_ignorant,
+                is_forbidden: is_forbidden(status, request),
                 ..AnswerFinding::only(without_body)
             })
         }
     }
+}
+
+/// What reads the beginning of an answer's body as text, if it is a document.
+pub(in crate::proxy) fn text_sniffer(answer: &ResponseHeader) -> Option<Sniffer> {
+    packing(answer)
+        .filter(|_| is_structured(answer))
+        .map(Sniffer::for_text)
 }
 
 fn settled(outcome: Option<Outcome>) -> HeadVerdict {

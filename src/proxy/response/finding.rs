@@ -28,6 +28,8 @@ pub(in crate::proxy) struct AnswerFinding {
     /// It does not know the layer or workspace it was request for: a client's mistake, or a catalog
     /// that lacks something.
     pub(in crate::proxy) is_ignorant: bool,
+    /// It refuses the request to this client: a read that others may be allowed.
+    pub(in crate::proxy) is_forbidden: bool,
     /// The exception that the page of a failure names, if it names one.
     pub(in crate::proxy) says: String,
 }
@@ -38,6 +40,7 @@ impl AnswerFinding {
             outcome,
             is_service_exception: false,
             is_ignorant: false,
+            is_forbidden: false,
             says: String::new(),
         }
     }

@@ -53,6 +53,7 @@ impl BodyInspector {
                 outcome,
                 is_service_exception: true,
                 is_ignorant,
+                is_forbidden: is_forbidden(self.status, request),
                 says: String::new(),
             };
         }
@@ -61,6 +62,7 @@ impl BodyInspector {
                 && (request.has_workspace && self.status == 404 || is_ignorant(&text));
             return AnswerFinding {
                 is_ignorant,
+                is_forbidden: is_forbidden(self.status, request),
                 ..AnswerFinding::only(self.without_body.clone())
             };
         }
@@ -79,6 +81,11 @@ impl BodyInspector {
             ..AnswerFinding::only(fault.or_else(|| self.without_body.clone()))
         }
     }
+}
+
+/// True for a read that the upstream refuses to this client.
+pub(super) fn is_forbidden(status: u16, request: &JudgedRequest<'_>) -> bool {
+    matches!(status, 401 | 403) && request.class.is_read()
 }
 
 /// A report that blames the request for naming what the catalog does not have. What it names is not

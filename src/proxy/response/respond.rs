@@ -50,6 +50,8 @@ pub enum Refusal {
     RateLimited,
     /// An address that is shut out.
     Blocked,
+    /// The upstream that began an execution, and alone knows it, does not serve.
+    JobGone,
     /// A rule of the operator refuses the request.
     Route,
     /// This machine has no descriptor, port or memory left for another connection.
@@ -69,7 +71,8 @@ pub enum Refusal {
 }
 
 /// All but those of malformed requests.
-const OWN: [Refusal; 21] = [
+const OWN: [Refusal; 22] = [
+    Refusal::JobGone,
     Refusal::HttpsRedirect,
     Refusal::HttpsRedirectOfBody,
     Refusal::BadAnswer,
@@ -125,6 +128,7 @@ impl Refusal {
             Self::Shed => "shed",
             Self::RateLimited => "rate-limit",
             Self::Blocked => "blacklist",
+            Self::JobGone => "job-gone",
             Self::Route => "route",
             Self::LocalFault => "local-fault",
             Self::AnswerHeadTooLarge => "answer-head-too-large",
@@ -150,7 +154,7 @@ impl Refusal {
     /// The status of the answer.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::NoUpstream | Self::AllFailed | Self::ShuttingDown => {
+            Self::NoUpstream | Self::AllFailed | Self::ShuttingDown | Self::JobGone => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::QueueFull | Self::QueueTimeout | Self::Shed | Self::LocalFault => {
@@ -179,7 +183,7 @@ impl Refusal {
     /// did is not known, so whether to repeat it is for a person to decide.
     pub const fn retry_after(self) -> Option<u32> {
         match self {
-            Self::NoUpstream | Self::ShuttingDown => Some(5),
+            Self::NoUpstream | Self::ShuttingDown | Self::JobGone => Some(5),
             Self::AllFailed | Self::LocalFault => Some(2),
             Self::FirstByteTimeout => Some(30),
             // Where no better estimate is known.
@@ -223,6 +227,9 @@ impl Refusal {
                 "Too many requests in a short time. The response headers say when more are accepted."
             }
             Self::Blocked => "Requests from this address are not accepted.",
+            Self::JobGone => {
+                "The part of the map service that began this execution does not serve at the moment. If it was restarted, the execution and its result are lost."
+            }
             Self::Route => "This service does not accept requests of this kind from here.",
             Self::LocalFault => {
                 "The map service has too much to do at the moment. Please try again shortly."

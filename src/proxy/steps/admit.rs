@@ -172,6 +172,7 @@ impl FrontDoor {
     /// No upstream can take it, now or later.
     fn refuse_for(&self, ctx: &mut Context, why: NoUpstream) -> BError {
         let refusal = match why {
+            NoUpstream::NoneEligible | NoUpstream::NoVerdict if ctx.follows_job => Refusal::JobGone,
             NoUpstream::NoneEligible | NoUpstream::Full | NoUpstream::NoVerdict => {
                 Refusal::NoUpstream
             }

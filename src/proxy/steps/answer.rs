@@ -16,6 +16,7 @@ use pingora::{Error, Result};
 
 use super::doubt::requested_layer;
 use super::retry::REJECTED_ANSWER;
+use super::session_view::has_session;
 use crate::cluster::{Cause, Event, Outcome};
 use crate::proxy::client::body_prefix::BodyPrefix;
 use crate::proxy::context::{Attempt, Context};
@@ -65,6 +66,7 @@ impl FrontDoor {
             }
         }
         self.take_hint(session, response.status.as_u16(), ctx);
+        self.watch_for_jobs(response, ctx);
         match evidence::judge_head(response, &judged(session, ctx)) {
             HeadVerdict::Settled(finding) => self.learn(session, ctx, finding),
             HeadVerdict::Sniff(inspector) => {
@@ -95,6 +97,7 @@ impl FrontDoor {
                 self.finish_inspection(session, ctx)?;
             }
         }
+        self.read_jobs(chunk.unwrap_or_default(), is_end, ctx);
         if is_end {
             self.answer_ended(ctx);
         }
@@ -134,7 +137,7 @@ impl FrontDoor {
         if attempt.is_success && attempt.is_unblemished() && attempt.end_trial() {
             self.report(ctx, Outcome::Success);
         }
-        if finding.is_ignorant
+        if (finding.is_ignorant || finding.is_forbidden && has_session(session, ctx))
             && let Some(second_opinion) = self.seek_second_opinion(session, ctx)
         {
             return Err(second_opinion);
@@ -142,6 +145,7 @@ impl FrontDoor {
         if let SecondOpinion::About { replica, sent, .. } = ctx.doubt {
             let layer = requested_layer(session, ctx);
             self.settle_doubt(
+                session,
                 Event::StaleSeen {
                     upstream: replica,
                     layer,

@@ -1,5 +1,5 @@
-//! A replica does not know a layer of the request: the main is tried, and its answer decides
-//! whether the replica is stale. See `upstream/second_opinion.rs`.
+//! A replica does not know a layer of the request, or refuses it: the main is tried, and its answer
+//! decides whether the replica is stale. See `upstream/second_opinion.rs`.
 
 use std::time::Instant;
 
@@ -8,6 +8,7 @@ use pingora::proxy::Session;
 use pingora::{BError, Error};
 
 use super::retry::{REJECTED_ANSWER, is_body_replayable};
+use super::session_view::has_session;
 use crate::cluster::{Event, Outcome};
 use crate::ogc::Retryable;
 use crate::proxy::client::session::has_answered;
@@ -20,8 +21,9 @@ use crate::proxy::upstream::second_opinion::SecondOpinion;
 const MAX_LAYER: usize = 200;
 
 impl FrontDoor {
-    /// The current attempt's replica does not know a layer of the request. Returns an error that
-    /// makes Pingora try the main, if that is allowed.
+    /// The current attempt's replica does not know a layer of the request, or refuses it to a
+    /// client that has a session on the main. Returns an error that makes Pingora try the main, if
+    /// that is allowed.
     pub(super) fn seek_second_opinion(
         &self,
         session: &Session,
@@ -48,18 +50,22 @@ impl FrontDoor {
             lacks_a_change,
         };
         let upstream = Some(&*attempt.peer.metrics);
-        self.parts
-            .metrics
-            .retried(ctx.class(), upstream, "unknown-layer");
+        let reason = if has_session(session, ctx) {
+            "session"
+        } else {
+            "unknown-layer"
+        };
+        self.parts.metrics.retried(ctx.class(), upstream, reason);
         let mut error = Error::new_up(REJECTED_ANSWER);
         error.set_retry(true);
         Some(error)
     }
 
     /// The main was tried because a replica did not know a layer: if the main does, the replica is
-    /// stale.
+    /// stale. Not so for a client with a session, which the main may show more.
     pub(super) fn settle_doubt(
         &self,
+        session: &Session,
         stale_seen: Event,
         finding: &AnswerFinding,
         ctx: &mut Context,
@@ -69,7 +75,12 @@ impl FrontDoor {
             .as_ref()
             .is_some_and(|attempt| attempt.upstream.is_main());
         ctx.doubt = SecondOpinion::Settled;
-        if is_from_main && finding.outcome == Some(Outcome::Success) && !finding.is_ignorant {
+        if !is_from_main || finding.outcome != Some(Outcome::Success) || finding.is_ignorant {
+            return;
+        }
+        if has_session(session, ctx) {
+            self.note_view(session, ctx);
+        } else {
             self.parts.control.handle(stale_seen, Instant::now());
         }
     }

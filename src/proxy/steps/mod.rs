@@ -3,12 +3,14 @@
 //! ```text
 //!  receive   the client's identity, the class; what no upstream may see is refused
 //!  route     the operator's rules
+//!  jobs      an execution in the background is followed to its upstream
 //!  limits    blocked clients, rates, and the limits that the attempts have to pass
 //!  share     an identical request that is under way is followed
 //!  admit     a slot at an upstream, at once or after a wait                  <-- again for a retry
 //!  send      the head and the body of the request
 //!  answer    evidence about the upstream, in head and body
 //!    learn   what it teaches; writes: hints that the catalog changed; doubt: a replica that is stale
+//!    session_view  a replica does not know the session of a client
 //!  retry     a failed attempt or a rejected answer: whether another attempt follows
 //!  refuse    our own answer, where no upstream gives one
 //!  finish    metrics and the access line
@@ -18,6 +20,7 @@ mod admit;
 pub(super) mod answer;
 mod doubt;
 mod finish;
+mod jobs;
 mod learn;
 mod limits;
 pub(super) mod receive;
@@ -25,5 +28,6 @@ pub(super) mod refuse;
 mod retry;
 mod route;
 pub(super) mod send;
+mod session_view;
 mod share;
 mod writes;

@@ -90,8 +90,10 @@ impl FrontDoor {
         classify(session, ctx);
         self.follow_routes(session, ctx)?;
         keep_on_main(ctx);
+        self.follow_job(session, ctx)?;
         settle_class(session, ctx);
-        ctx.reads_from_main = self.has_just_written(session, ctx);
+        ctx.reads_from_main =
+            self.has_just_written(session, ctx) || self.has_view_of_main(session, ctx);
         let length = content_length(session.req_header());
         if length.is_some_and(|length| length > ctx.class_config().max_body) {
             return Err(self.refuse(ctx, Refusal::BodyTooLarge));
