@@ -37,18 +37,21 @@ export async function startBrowser() {
   return { send, open, close };
 }
 
-// A page of its own. `problems` collects errors of its scripts and refusals of its content policy.
+// A page of its own. `problems` collects errors of its scripts and refusals of its content policy, `requests` the URLs that it loads.
 async function openPage(browser, url, { width = 1400, height = 900, dark = false } = {}) {
   const { targetId } = await browser.send("Target.createTarget", { url: "about:blank" });
   const { sessionId } = await browser.send("Target.attachToTarget", { targetId, flatten: true });
-  const send = (method, params) => browser.send(method, params, sessionId), problems = [];
+  const send = (method, params) => browser.send(method, params, sessionId), problems = [], requests = [];
   browser.listeners.push(({ method, params, sessionId: from }) => {
     if (from !== sessionId) return;
     if (method === "Runtime.exceptionThrown") problems.push(params.exceptionDetails.exception?.description ?? params.exceptionDetails.text);
+    if (method === "Network.requestWillBeSent") requests.push(params.request.url);
+    if (method === "Runtime.consoleAPICalled" && params.type === "error") problems.push(params.args.map(arg => arg.value ?? arg.description).join(" "));
     if (method === "Log.entryAdded" && params.entry.level === "error") problems.push(`${params.entry.text} ${params.entry.url ?? ""}`);
   });
   await send("Runtime.enable");
   await send("Log.enable");
+  await send("Network.enable");
   await send("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: 1, mobile: width < 500 });
   await send("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }] });
   await send("Page.navigate", { url });
@@ -68,7 +71,7 @@ async function openPage(browser, url, { width = 1400, height = 900, dark = false
     }
   };
   const key = async (name, code = name) => {
-    for (const type of ["keyDown", "keyUp"]) await send("Input.dispatchKeyEvent", { type, key: name, code, windowsVirtualKeyCode: { Tab: 9, Enter: 13, Escape: 27, ArrowRight: 39 }[name], text: name === "Enter" ? "\r" : undefined });
+    for (const type of ["keyDown", "keyUp"]) await send("Input.dispatchKeyEvent", { type, key: name, code, windowsVirtualKeyCode: { Tab: 9, Enter: 13, Escape: 27, ArrowLeft: 37, ArrowRight: 39 }[name], text: name === "Enter" ? "\r" : undefined });
   };
   // A picture of the window, or with `whole` of the page down to that height.
   const photograph = async (file, whole) => {
@@ -78,5 +81,5 @@ async function openPage(browser, url, { width = 1400, height = 900, dark = false
     fs.writeFileSync(file, Buffer.from(data, "base64"));
   };
   const close = () => browser.send("Target.closeTarget", { targetId });
-  return { send, evaluate, until, key, photograph, close, problems };
+  return { send, evaluate, until, key, photograph, close, problems, requests };
 }

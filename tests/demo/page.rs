@@ -1,5 +1,5 @@
-//! The real binary and its map page in headless Chromium: `page.mjs` loads the page, presses every
-//! control and takes the tour.
+//! The real binary in headless Chromium: `page.mjs` loads the map page, presses every control and
+//! takes the tour; `status.mjs` does the same with the status page.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,17 +12,17 @@ fn is_there(program: &str) -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
-#[test]
-fn the_map_page_works_in_a_browser() {
+/// Runs a script of this folder, which drives the real binary in a browser.
+fn drive(script: &str) {
     for (program, package) in [("node", "nodejs"), ("chromium", "chromium")] {
         assert!(
             is_there(program),
             "{program} is missing: install the Debian package {package}, or run `make setup`"
         );
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/demo/page.mjs");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/demo");
     let output = Command::new("node")
-        .arg(script)
+        .arg(folder.join(script))
         .arg(env!("CARGO_BIN_EXE_geofront"))
         .output()
         .unwrap();
@@ -32,4 +32,14 @@ fn the_map_page_works_in_a_browser() {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+#[test]
+fn the_map_page_works_in_a_browser() {
+    drive("page.mjs");
+}
+
+#[test]
+fn the_status_page_works_in_a_browser() {
+    drive("status.mjs");
 }

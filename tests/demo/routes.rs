@@ -36,6 +36,7 @@ async fn the_page_its_files_and_the_status_page_in_its_frame_are_served() {
         ("/map/tour.js", "text/javascript", "class Tour"),
         ("/status", "text/html", "<title>geofront</title>"),
         ("/page.js", "text/javascript", "EventSource"),
+        ("/explain.js", "text/javascript", "explain"),
         ("/api/status", "application/json", "\"upstreams\""),
     ] {
         let answer = get(map, path).await;
