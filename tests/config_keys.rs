@@ -13,6 +13,8 @@ use geofront::ogc::RequestClass;
 
 #[path = "config_keys/acme.rs"]
 mod acme;
+#[path = "config_keys/cors.rs"]
+mod cors;
 #[path = "config_keys/https.rs"]
 mod https;
 #[path = "config_keys/routes.rs"]
@@ -111,7 +113,11 @@ fn general(key: &str) -> String {
 #[test]
 fn every_key_changes_the_configuration_and_the_change_is_reported() {
     for key in known_keys() {
-        let more = https::CASES.iter().chain(routes::CASES).chain(acme::CASES);
+        let more = https::CASES
+            .iter()
+            .chain(routes::CASES)
+            .chain(acme::CASES)
+            .chain(cors::CASES);
         let mut cases = CASES.iter().chain(more);
         let Some((_, before, after)) = cases.find(|(case, _, _)| *case == key) else {
             panic!("`{key}` has no case: what does it change?");
@@ -134,7 +140,11 @@ fn every_key_changes_the_configuration_and_the_change_is_reported() {
         }
     }
     assert_eq!(
-        CASES.len() + https::CASES.len() + routes::CASES.len() + acme::CASES.len(),
+        CASES.len()
+            + https::CASES.len()
+            + routes::CASES.len()
+            + acme::CASES.len()
+            + cors::CASES.len(),
         known_keys().len(),
         "a case for a key that is not there"
     );

@@ -211,6 +211,19 @@ pub(super) const HEADS_PER_ADDRESS: u32 = 256;
 pub(super) const PER_ADDRESS: RangeInclusive<i64> = 0..=1_000_000;
 pub(super) const RATES: RangeInclusive<Size> = Size(0)..=Size(1 << 30);
 
+// ---- [cors]
+
+/// What map viewers use. DELETE and PUT are for administration.
+pub(super) const CORS_METHODS: [&str; 3] = ["GET", "HEAD", "POST"];
+/// What viewers set for OGC requests beside what every page may set.
+pub(super) const CORS_HEADERS: [&str; 3] = ["accept", "content-type", "x-requested-with"];
+/// Browsers keep it for two hours at most.
+pub(super) const CORS_MAX_AGE: Duration = Duration::from_secs(3600);
+pub(super) const CORS_MAX_AGES: RangeInclusive<Duration> =
+    Duration::ZERO..=Duration::from_secs(86_400);
+/// Each request is compared with every origin.
+pub(super) const MAX_ORIGINS: usize = 256;
+
 // ---- [classes.NAME]
 
 /// The default priority of `class`, from the table of classes.

@@ -11,6 +11,7 @@ mod change;
 mod clients;
 mod coalesce;
 pub(crate) mod control_flow;
+mod cors;
 mod count;
 mod defaults;
 mod diagnostics;
@@ -51,6 +52,7 @@ pub use coalesce::Coalesce;
 pub use control_flow::{
     Addressed, ControlFlow, CountedBy, Limit, Operations, PriorityHeader, Rate, Rule,
 };
+pub use cors::{Cors, CorsHeader, CorsMethod, OriginPattern};
 pub use diagnostics::{Diagnostics, Finding};
 pub use effective::Effective;
 pub use environment::{Environment, MapEnvironment};
@@ -92,6 +94,7 @@ pub struct Config {
     pub retry: Retry,
     pub limits: Limits,
     pub clients: ClientLimits,
+    pub cors: Cors,
     pub classes: PerClass<ClassConfig>,
     /// The first that applies to a request decides.
     pub routes: Vec<RouteRule>,

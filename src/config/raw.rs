@@ -16,8 +16,8 @@ use super::source::At;
 use super::units::Size;
 use super::value::{FromToml, RawHeaders, Reading, Written};
 use super::{
-    AccessLogDestination, AcmeChallenge, ClientCertificate, Coalesce, HeaderField, LogFormat,
-    LogLevel, MainReads, Role, StalePolicy,
+    AccessLogDestination, AcmeChallenge, ClientCertificate, Coalesce, CorsHeader, CorsMethod,
+    HeaderField, LogFormat, LogLevel, MainReads, OriginPattern, Role, StalePolicy,
 };
 
 /// The value of one key, if there is one.
@@ -234,6 +234,14 @@ table!(RawClients {
     heads_per_address: i64,
 });
 
+table!(RawCors {
+    origins: Vec<Written<OriginPattern>>,
+    methods: Vec<Written<CorsMethod>>,
+    headers: Vec<Written<CorsHeader>>,
+    credentials: bool,
+    max_age: Duration,
+});
+
 table!(RawClass {
     first_byte: Duration,
     max_body: Size,
@@ -310,6 +318,7 @@ pub(super) struct Raw {
     pub(super) retry: Section<RawRetry>,
     pub(super) limits: Section<RawLimits>,
     pub(super) clients: Section<RawClients>,
+    pub(super) cors: Section<RawCors>,
     pub(super) classes: Vec<Named<RawClass>>,
     /// In the order of the files, and within each in its own.
     pub(super) routes: Vec<Listed<RawRoute>>,
@@ -318,7 +327,7 @@ pub(super) struct Raw {
 }
 
 /// Every table below the top level with its keys, in the order of the documentation.
-pub(super) const SECTIONS: [(&str, &[&str]); 14] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 15] = [
     ("listeners", RawListener::KEYS),
     ("acme", RawAcme::KEYS),
     ("upstreams", RawUpstream::KEYS),
@@ -329,6 +338,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 14] = [
     ("retry", RawRetry::KEYS),
     ("limits", RawLimits::KEYS),
     ("clients", RawClients::KEYS),
+    ("cors", RawCors::KEYS),
     ("classes", RawClass::KEYS),
     ("routes", RawRoute::KEYS),
     ("log", RawLog::KEYS),

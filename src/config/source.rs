@@ -146,9 +146,10 @@ fn value_of_secret_key(line: &str) -> Option<usize> {
     value_of_secret_field(line).or_else(|| {
         let equals = line.find('=')?;
         let (key, value) = (line[..equals].trim(), &line[equals + 1..]);
-        // The condition of a rule: a header and the form of its value.
+        // The condition of a rule, a header and the form of its value; or names of headers alone.
         let is_condition = key == "header" && !value.contains('{');
-        let is_secret = names_secret(key) && !is_condition;
+        let is_names = key == "headers" && !value.contains(['{', ':', '=']);
+        let is_secret = names_secret(key) && !is_condition && !is_names;
         is_secret.then(|| line.len() - value.trim_start().len())
     })
 }
@@ -237,6 +238,7 @@ mod tests {
             ("    'cookie: id=7',", "    'cookie:***"),
             ("header = { x-pass = 'a' }", "header = ***"),
             ("headers = 'X-Team: maps'", "headers = ***"),
+            ("headers = ['accept', 'x-a']", "headers = ['accept', 'x-a']"),
         ] {
             let (sources, file) = one(line);
             assert_eq!(sources.excerpt(file.at(0..1)).line, shown);

@@ -10,6 +10,7 @@ mod catalog;
 mod check;
 mod classes;
 mod clients;
+mod cors;
 mod geoserver;
 mod limits;
 mod listeners;
@@ -77,6 +78,7 @@ impl Check<'_> {
             retry: self.retry(&raw.retry.table),
             limits,
             clients: self.clients(&raw.clients.table),
+            cors: self.cors(&raw.cors.table),
             classes: self.classes(&raw.classes, &names),
             routes: self.routes(&raw.routes, &geoserver.context, &names),
             geoserver,

@@ -14,8 +14,8 @@ use super::diagnostics::{Problem, suggestion};
 use super::source::{At, FileId, Sources};
 use super::units::{Size, parse_duration, parse_size, show_duration, show_size};
 use super::{
-    AccessLogDestination, AcmeChallenge, ClientCertificate, HeaderField, LogFormat, LogLevel,
-    MainReads, Role, StalePolicy,
+    AccessLogDestination, AcmeChallenge, ClientCertificate, CorsHeader, CorsMethod, HeaderField,
+    LogFormat, LogLevel, MainReads, OriginPattern, Role, StalePolicy,
 };
 
 /// A value and its place.
@@ -244,6 +244,31 @@ impl FromText for IpNet {
 impl FromText for HeaderField {
     const RULE: &'static str =
         "the name of a header that identifies a user, such as \"X-Remote-User\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::new(text)
+    }
+}
+
+impl FromText for OriginPattern {
+    const RULE: &'static str = "\"*\", or an origin as browsers send it, such as \"https://viewer.example.org\" or \
+         \"https://*.example.org\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::new(text)
+    }
+}
+
+impl FromText for CorsMethod {
+    const RULE: &'static str = "a method, such as \"POST\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::new(text)
+    }
+}
+
+impl FromText for CorsHeader {
+    const RULE: &'static str = "the name of a header, or \"*\" for every header";
 
     fn from_text(text: &str) -> Option<Self> {
         Self::new(text)

@@ -368,6 +368,7 @@ pub(crate) const WITHOUT_DEFAULT: &[&[&str]] = &[
     &["trusted_identity"],
     &["identity_headers"],
     &["public_url"],
+    &["cors.origins"],
     &["threads"],
     &[
         "listeners.public.address",

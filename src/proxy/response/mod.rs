@@ -1,5 +1,6 @@
 //! Answers: what an upstream's answer proves, and the answers geofront writes itself.
 
+pub(in crate::proxy) mod cors;
 pub(in crate::proxy) mod evidence;
 pub(in crate::proxy) mod finding;
 pub(in crate::proxy) mod framing;

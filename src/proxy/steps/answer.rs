@@ -6,7 +6,7 @@
 //! their head, so this catches most reports of a broken node before a client sees them. Once the
 //! first part of an answer is passed on, the rest is not held back.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_LENGTH, DATE};
 use http::{Method, StatusCode, Version};
@@ -22,6 +22,7 @@ use crate::proxy::client::body_prefix::BodyPrefix;
 use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
+use crate::proxy::response::cors;
 use crate::proxy::response::evidence::{self, HeadVerdict};
 use crate::proxy::response::finding::{AnswerFinding, JudgedRequest};
 use crate::proxy::response::framing;
@@ -47,6 +48,28 @@ impl FrontDoor {
         Err(self
             .reject_answer(session, ctx, "bad-answer")
             .unwrap_or_else(|| Error::new_up(REJECTED_ANSWER)))
+    }
+
+    /// Answers the request with which a browser finds out what a page of another origin may send,
+    /// if `[cors]` is configured. Returns true if the request is answered.
+    pub(in crate::proxy) async fn answer_preflight(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<bool> {
+        let cors = &ctx.snapshot.config.cors;
+        if !cors.is_on() || !cors::is_preflight(session.req_header()) {
+            return Ok(false);
+        }
+        let mut head = cors::preflight(cors, session.req_header())?;
+        headers::prepare_downstream(&mut head, &ctx.client_view(session))?;
+        head.insert_header(DATE, httpdate::fmt_http_date(SystemTime::now()))?;
+        if let Some(delivery) = &ctx.delivery {
+            delivery.set_date(head.headers.get(DATE).cloned());
+        }
+        let written = session.write_response_header(Box::new(head), true).await;
+        written.map_err(|error| error.into_down())?;
+        Ok(true)
     }
 
     /// Called with the head of a final answer.
@@ -213,6 +236,9 @@ pub(in crate::proxy) fn prepare_head(
     }
     let attempt = ctx.attempt.as_ref().filter(|_| is_final);
     ctx.set_holds_slot(attempt.is_some_and(Attempt::holds_slot));
+    if is_final {
+        cors::apply(&ctx.snapshot.config.cors, session.req_header(), response)?;
+    }
     if let Some(rate) = &ctx.rate {
         rate.write_headers(response)?;
     }

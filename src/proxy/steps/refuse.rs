@@ -12,6 +12,7 @@ use crate::proxy::client::session::has_answered;
 use crate::proxy::connection::inbox::{fault_of, is_too_slow};
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
+use crate::proxy::response::cors;
 use crate::proxy::response::respond::{self, Refusal};
 use crate::proxy::upstream::failure;
 
@@ -52,6 +53,13 @@ pub(in crate::proxy) async fn answer(
         // A header that cannot be written is left out: the status matters most.
         rate.write_headers(&mut response).unwrap_or_default();
     }
+    // As below.
+    cors::apply(
+        &ctx.snapshot.config.cors,
+        session.req_header(),
+        &mut response,
+    )
+    .unwrap_or_default();
     if let Some(hsts) = ctx
         .arrival
         .as_ref()

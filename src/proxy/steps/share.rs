@@ -15,6 +15,7 @@ use crate::proxy::coalesce::{FlightRole, Follower, Leading, SharedAnswer, Sharin
 use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
+use crate::proxy::response::cors;
 
 impl FrontDoor {
     /// Follows an identical request that is under way, or leads. Returns true if the request is
@@ -161,6 +162,7 @@ fn complete(ctx: &mut Context) {
 async fn pass_on(session: &mut Session, ctx: &Context, answer: &SharedAnswer) -> Result<()> {
     let mut head = Box::new(answer.head.clone());
     headers::prepare_downstream(&mut head, &ctx.client_view(session))?;
+    cors::apply(&ctx.snapshot.config.cors, session.req_header(), &mut head)?;
     if let Some(rate) = &ctx.rate {
         rate.write_headers(&mut head)?;
     }
