@@ -195,3 +195,34 @@ proptest! {
         harness::check_input(&input);
     }
 }
+
+/// Source files of what the fuzz target has in common with the tests.
+fn shared_sources() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ogc_shared");
+    let oracle = std::fs::read_dir(root.join("oracle")).expect("the folder is there");
+    let oracle = oracle.map(|entry| entry.expect("its entries can be read").path());
+    let files = oracle.chain([root.join("harness.rs")]);
+    files
+        .map(|file| std::fs::read_to_string(file).expect("it is text"))
+        .collect()
+}
+
+/// The fuzz crate is a workspace of its own, which `cargo test` does not build.
+#[test]
+fn the_fuzz_crate_depends_on_every_crate_that_its_harness_uses() {
+    let manifest = include_str!("../fuzz/Cargo.toml");
+    let ours = ["std", "core", "crate", "super", "self"];
+    for source in shared_sources() {
+        let used = source.lines().filter_map(|line| {
+            let (name, _) = line.strip_prefix("use ")?.split_once("::")?;
+            let is_crate = name.starts_with(|c: char| c.is_ascii_lowercase());
+            (is_crate && !ours.contains(&name)).then(|| name.replace('_', "-"))
+        });
+        for name in used {
+            let is_there = manifest
+                .lines()
+                .any(|line| line.starts_with(&format!("{name} = ")));
+            assert!(is_there, "fuzz/Cargo.toml lacks {name}");
+        }
+    }
+}
