@@ -224,10 +224,33 @@ where
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let Some(mut client) = self.clients.enter() else {
+        let Some(client) = self.clients.enter() else {
             refuse(stream);
             return None;
         };
+        // In a task of its own: Pingora's has room for a handshake that is not done there, which
+        // an idle connection would keep.
+        let connection = Arc::clone(self).serve_client(stream, client, shutdown.clone());
+        tokio::spawn(connection);
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+impl<A> Connections<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    /// Serves a connection to its end.
+    async fn serve_client(
+        self: Arc<Self>,
+        stream: Stream,
+        mut client: CountedClient,
+        shutdown: ShutdownWatch,
+    ) -> Option<()> {
         let accepted = Instant::now();
         let first_head = accepted + self.config().timeouts.client_header;
         let mut greeted = self.greet(stream, first_head).await?;
@@ -244,25 +267,16 @@ where
             Some(arrival) if arrival.is_http2 => {
                 let arrival = Arc::clone(arrival);
                 // On the heap, as above.
-                Box::pin(self.serve_http2(greeted, arrival, first_head, shutdown)).await;
+                Box::pin(self.serve_http2(greeted, arrival, first_head, &shutdown)).await;
+                None
             }
-            _ => self
-                .serve(greeted, Some(&client), first_head, shutdown)
-                .await
-                .unwrap_or_default(),
+            _ => {
+                self.serve(greeted, Some(&client), first_head, &shutdown)
+                    .await
+            }
         }
-        None
     }
 
-    async fn cleanup(&self) {
-        self.proxy.http_cleanup().await;
-    }
-}
-
-impl<A> Connections<A>
-where
-    A: HttpServerApp + Send + Sync + 'static,
-{
     /// Serves the streams of an HTTP/2 connection.
     async fn serve_http2(
         self: &Arc<Self>,
