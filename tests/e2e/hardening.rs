@@ -36,7 +36,7 @@ async fn a_client_that_drips_its_head_is_cut_off_after_the_heads_limit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_heads_limit_holds_for_later_requests_on_a_connection_too() {
     let rig = Plan::replicas(1)
-        .with("[timeouts]\nclient_header = \"300ms\"\nkeep_alive = \"1s\"")
+        .with("[timeouts]\nclient_header = \"300ms\"\nkeep_alive = \"60s\"")
         .start()
         .await;
     let mut client = rig.client().await;

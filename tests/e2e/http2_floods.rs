@@ -39,6 +39,46 @@ async fn flood(served: &Served, frame: &[u8]) -> bool {
     tokio::time::timeout(PATIENCE, ended).await.is_ok()
 }
 
+/// The settings in the first frame of the server, by their number.
+fn settings_of(frame: &[u8]) -> Vec<(u16, u32)> {
+    let settings = frame.chunks_exact(6).map(|setting| {
+        let (number, value) = setting.split_at(2);
+        let number = u16::from_be_bytes(number.try_into().unwrap());
+        (number, u32::from_be_bytes(value.try_into().unwrap()))
+    });
+    settings.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_is_told_how_many_streams_and_bytes_it_may_send_ahead() {
+    let served = served(Plan::replicas(1)).await;
+    let mut connection = served
+        .client
+        .connect(served.rig.listener("public"), HOST)
+        .await
+        .unwrap();
+    connection.send(PREFACE).await.unwrap();
+    let mut header = [0; 9];
+    connection.stream.read_exact(&mut header).await.unwrap();
+    assert_eq!(header[3], 4, "the first frame is SETTINGS");
+    let mut frame = vec![0; usize::from(header[2])];
+    connection.stream.read_exact(&mut frame).await.unwrap();
+    let settings = settings_of(&frame);
+    // SETTINGS_MAX_CONCURRENT_STREAMS and SETTINGS_INITIAL_WINDOW_SIZE.
+    assert!(settings.contains(&(3, 100)), "{settings:?}");
+    assert!(settings.contains(&(4, 128 * 1024)), "{settings:?}");
+    // The window of the connection is raised from the 65,535 bytes of RFC 9113 to 1 MiB.
+    let raised = loop {
+        connection.stream.read_exact(&mut header).await.unwrap();
+        let mut frame = vec![0; usize::from(header[2])];
+        connection.stream.read_exact(&mut frame).await.unwrap();
+        if header[3] == 8 {
+            break u32::from_be_bytes(frame.try_into().unwrap());
+        }
+    };
+    assert_eq!(raised, 1024 * 1024 - 65_535);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_frames_ends_its_connection_and_is_counted() {
     let served = served(Plan::replicas(1)).await;

@@ -173,6 +173,82 @@ async fn a_client_that_reads_a_large_answer_too_slowly_loses_it_and_its_slot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_never_pauses_and_reads_below_the_minimum_rate_loses_its_answer() {
+    let rig = Plan::replicas(1)
+        .behaving(images_of(8_000_000))
+        // The grace is no longer than `client_write`.
+        .with("[clients]\nanswer_memory = \"1MiB\"\nmin_download_rate = \"1GiB\"")
+        .with("[timeouts]\nclient_write = \"1s\"")
+        .start()
+        .await;
+    let mut reader = readers(&rig, 1).await.remove(0);
+    let reading = async {
+        let mut some = [0; 2048];
+        while let Ok(1..) = reader.read(&mut some).await {
+            timeout(Duration::from_millis(20), std::future::pending::<()>())
+                .await
+                .unwrap_or(());
+        }
+    };
+    let given_up = rig.until("the slot is free", |rig| rig.in_flight() == 0);
+    tokio::select! {
+        () = reading => {}
+        () = given_up => {}
+    }
+    rig.metrics_with("geofront_slow_clients_total{at=\"reading\"} 1")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_beyond_the_memory_of_all_are_passed_on_as_they_come() {
+    let rig = Plan::replicas(1)
+        .with("[clients]\nbody_memory = \"128KiB\"\nall_body_memory = \"128KiB\"")
+        .start()
+        .await;
+    let mut client = rig.client().await;
+    let head = "OPTIONS /geoserver/wms HTTP/1.1\r\nHost: a\r\nContent-Length: 110000\r\n\r\n";
+    client.send(head.as_bytes()).await.unwrap();
+    client.send(&[b'x'; 100_000]).await.unwrap();
+    rig.until("it holds a slot before its body has ended", |rig| {
+        rig.in_flight() == 1
+    })
+    .await;
+    client.send(&[b'x'; 10_000]).await.unwrap();
+    assert_eq!(client.answer().await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_announced_too_large_is_refused_before_it_is_sent() {
+    let rig = Plan::replicas(1)
+        .with("[classes.static]\nmax_body = \"50KB\"")
+        .start()
+        .await;
+    let mut client = rig.client().await;
+    let head = "OPTIONS /geoserver/wms HTTP/1.1\r\nHost: a\r\nContent-Length: 50001\r\n\r\n";
+    let answer = client.request(head.as_bytes()).await.unwrap();
+    assert_eq!(answer.status, 413);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_becomes_too_large_while_it_is_passed_on_is_cut_off() {
+    let rig = Plan::replicas(1)
+        .with("[clients]\nbody_memory = \"0B\"\n[classes.static]\nmax_body = \"50KB\"")
+        .start()
+        .await;
+    let mut client = rig.client().await;
+    let head = "OPTIONS /geoserver/wms HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.send(head.as_bytes()).await.unwrap();
+    let chunk = [b"2710\r\n".as_slice(), &[b'x'; 10_000], b"\r\n"].concat();
+    for _ in 0..6 {
+        client.send(&chunk).await.unwrap();
+    }
+    client.send(b"0\r\n\r\n").await.ok();
+    assert_eq!(client.answer().await.unwrap().status, 413);
+    rig.until("its slot is free", |rig| rig.in_flight() == 0)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_leaves_while_its_answer_waits_in_memory_is_an_abort() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("access.log");

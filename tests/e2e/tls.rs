@@ -74,6 +74,18 @@ async fn a_client_is_served_over_tls_1_2_and_1_3_and_geoserver_learns_that_it_wa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_is_not_chosen_where_it_is_switched_off() {
+    for (more, chosen) in [("", "h2"), ("http2 = false", "http/1.1")] {
+        let (authority, _, rig) = served_until(2999, more).await;
+        let mut client = authority.client(None);
+        client.alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let client = client.connect(rig.listener("public"), HOST).await.unwrap();
+        let alpn = client.stream.get_ref().1.alpn_protocol();
+        assert_eq!(alpn, Some(chosen.as_bytes()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_host_gets_its_own_certificate() {
     let authority = Authority::new();
     let first = authority.sign("first", &[HOST], 2999);

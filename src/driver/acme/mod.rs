@@ -340,3 +340,39 @@ async fn in_background(work: impl FnOnce() -> io::Result<()> + Send + 'static) -
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|_| Err(io::Error::other("the process ends")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::MapEnvironment;
+
+    const CLUSTER: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://127.0.0.1:2'\n";
+
+    fn due(folder: &Path) -> DueOrder {
+        let text = format!(
+            "{CLUSTER}[listeners.public]\naddress = '127.0.0.1:443'\nacme = 'a.example'\n[acme]\nfolder = '{}'\n",
+            folder.display()
+        );
+        let world = MapEnvironment::new().file("geofront.toml", text);
+        let config = Config::load(Path::new("geofront.toml"), &world)
+            .unwrap()
+            .config;
+        let config = Arc::new(config);
+        let order = Look::at(&config, folder, &Unnoted::default(), None).due;
+        order.expect("there is no certificate")
+    }
+
+    #[test]
+    fn no_order_begins_while_another_process_orders_or_right_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, theirs) = (due(folder.path()), due(folder.path()));
+        let begun = ours.begin();
+        assert!(begun.is_some() && theirs.begin().is_none());
+        // The other process is killed, or has issued the certificate.
+        let attempts = begun.map(|(_, attempts)| attempts).expect("it has begun");
+        let now = seconds_since_1970();
+        let note = |file: &mut AttemptsFile| file.begin("public", &attempts, now);
+        ours.note(note).unwrap();
+        assert!(theirs.begin().is_none());
+    }
+}
