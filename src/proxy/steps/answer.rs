@@ -55,7 +55,7 @@ impl FrontDoor {
     pub(in crate::proxy) async fn answer_preflight(
         &self,
         session: &mut Session,
-        ctx: &mut Context,
+        ctx: &Context,
     ) -> Result<bool> {
         let cors = &ctx.snapshot.config.cors;
         if !cors.is_on() || !cors::is_preflight(session.req_header()) {
