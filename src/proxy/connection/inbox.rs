@@ -390,6 +390,13 @@ mod tests {
         (start, bytes).prop_map(|(start, bytes)| [start.as_bytes(), &bytes].concat())
     }
 
+    /// Bytes without the end of a line, which would end the head and begin another body.
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), 0..12).prop_filter("it ends the line", |value| {
+            !value.windows(2).any(|pair| pair == b"\r\n")
+        })
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -397,7 +404,7 @@ mod tests {
         fn pingora_reads_the_judged_bytes(
             method in "[A-Z!#$%&'*+.^_`|~-]{1,12}",
             target in target(),
-            fields in prop::collection::vec(("[a-zA-Z0-9!#$%&'*+.^_`|~-]{1,12}", prop::collection::vec(any::<u8>(), 0..12)), 0..6),
+            fields in prop::collection::vec(("[a-zA-Z0-9!#$%&'*+.^_`|~-]{1,12}", value()), 0..6),
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..4),
             version in prop::sample::select(vec!["HTTP/1.1", "HTTP/1.0"]),
         ) {
