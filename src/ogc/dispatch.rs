@@ -56,8 +56,10 @@ fn posted(
             let has_others = !kvp.services.is_empty() || !kvp.requests.is_empty();
             override_with(kvp, &root);
             let rooted = of_root(address, kvp, &root, source);
-            // A server that finds no operation in the document has the one of the address.
-            let is_left_to_address = rooted.operation.is_none() && address.request.is_some();
+            // A server that finds no operation in the document, or no document because it does not
+            // unpack the body, has the service and the operation of the address.
+            let is_left_to_address = rooted.operation.is_none() && address.request.is_some()
+                || address.service.is_some() && address.service != rooted.service;
             let rooted = rooted.beside_others(has_others || is_left_to_address);
             let rooted = if source == Source::Soap && !root.is_whole {
                 rooted.in_doubt(OPEN_ENVELOPE)
