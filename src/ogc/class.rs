@@ -111,12 +111,8 @@ pub fn retry(class: RequestClass, method: &str, clarity: Clarity) -> Retryable {
     let is_plain_read = clarity == Clarity::Plain && matches!(method, "GET" | "HEAD");
     match class.row().retry {
         RetryRule::UntilFirstByte => Retryable::Yes,
-        RetryRule::ConnectOnly | RetryRule::ConnectOnlyIfSafe
-            if is_plain_read && !class.may_write(method) =>
-        {
-            Retryable::Unanswered
-        }
         RetryRule::ConnectOnly => Retryable::ConnectOnly,
+        RetryRule::ConnectOnlyIfSafe if is_plain_read => Retryable::Unanswered,
         RetryRule::ConnectOnlyIfSafe if is_safe(method) => Retryable::ConnectOnly,
         RetryRule::UntilFirstByteIfPlain if is_plain_read => Retryable::Yes,
         RetryRule::ConnectOnlyIfSafe | RetryRule::UntilFirstByteIfPlain => Retryable::Never,

@@ -64,10 +64,10 @@ pub enum Writes {
 pub enum RetryRule {
     /// Until the first byte of the answer has been passed on.
     UntilFirstByte,
-    /// Only if no connection was established, so that nothing was sent. A GET or HEAD that changes
-    /// nothing also if a kept-alive connection ended without an answer.
+    /// Only if no connection was established, so that nothing was sent.
     ConnectOnly,
-    /// Like `ConnectOnly` for GET, HEAD and OPTIONS; never for other methods.
+    /// Like `ConnectOnly` for GET, HEAD and OPTIONS; never for other methods. GET and HEAD also if
+    /// a kept-alive connection ended without an answer.
     ConnectOnlyIfSafe,
     /// Like `UntilFirstByte` for GET and HEAD of which there is one reading; never for all others,
     /// because some server may read them as something that acts.
