@@ -62,6 +62,7 @@ fn record(end: End) -> Record<'static> {
         end,
         user: None,
         route: Some("inside-only"),
+        named: Some("replica1"),
     }
 }
 

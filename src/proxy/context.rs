@@ -49,6 +49,8 @@ pub struct Context {
     /// The rule of the operator that the request follows, as its index in the snapshot's
     /// configuration.
     pub(super) route: Option<usize>,
+    /// The upstream that an administrator's request names.
+    pub(super) named: Option<Arc<Upstream>>,
     /// What this request has in common with others that one upstream should answer.
     pub(super) metatile: Option<u64>,
     pub(super) body_prefix: Option<BodyPrefix>,
@@ -85,6 +87,8 @@ pub struct Context {
     pub(super) shared: Option<Arc<SharedAnswer>>,
     /// What we answer if no other attempt follows.
     pub(super) refusal: Option<Refusal>,
+    /// What our answer adds to its usual text.
+    pub(super) refusal_detail: Option<String>,
     /// The client got our answer.
     pub(super) is_refused: bool,
     /// Ends the wait for an upstream that has gone; the client connection's.
@@ -126,6 +130,7 @@ impl Context {
             classified: UNDECIDED,
             rule: Retryable::Never,
             route: None,
+            named: None,
             metatile: None,
             body_prefix: None,
             body_bytes: 0,
@@ -146,6 +151,7 @@ impl Context {
             leading: None,
             shared: None,
             refusal: None,
+            refusal_detail: None,
             is_refused: false,
             interrupt: None,
             arrival: None,
@@ -174,6 +180,11 @@ impl Context {
     pub(super) fn route(&self) -> Option<&RouteRule> {
         self.route
             .and_then(|index| self.snapshot.config.routes.get(index))
+    }
+
+    /// The replica that the request names. Its sessions are not those of the main.
+    pub(super) fn named_replica(&self) -> Option<&Upstream> {
+        self.named.as_deref().filter(|upstream| !upstream.is_main())
     }
 
     pub(super) fn client_identity<'s>(&self, session: &'s Session) -> ClientIdentity<'s> {
@@ -269,12 +280,26 @@ impl Attempt {
         Self {
             concurrency: selection.lease.concurrency(),
             is_quick: selection.lease.is_quick(),
-            teaches_slowness: false,
-            upstream: selection.upstream,
-            peer,
             lease: Some(selection.lease),
             permit,
             teaches_cap: selection.teaches_cap,
+            is_reported: false,
+            ..Self::on_named(selection.upstream, peer, now)
+        }
+    }
+
+    /// An attempt on an upstream that the request names. It holds no slot, and its outcome is
+    /// reported to nobody.
+    pub(super) fn on_named(upstream: Arc<Upstream>, peer: Arc<UpstreamPeer>, now: Instant) -> Self {
+        Self {
+            concurrency: 0,
+            is_quick: false,
+            teaches_slowness: false,
+            upstream,
+            peer,
+            lease: None,
+            permit: None,
+            teaches_cap: false,
             waited_inside: None,
             started: now,
             connected: None,
@@ -287,7 +312,7 @@ impl Attempt {
             job_reader: None,
             is_success: false,
             is_exception: false,
-            is_reported: false,
+            is_reported: true,
             failure: None,
         }
     }

@@ -28,6 +28,7 @@ use pingora::http::{RequestHeader, ResponseHeader, StatusCode};
 use crate::config::{HeaderField, PeerTrust, PublicUrl, Trust};
 use crate::proxy::client::forwarded;
 use crate::proxy::client::request_id::{REQUEST_ID, RequestId};
+use crate::proxy::named_upstream::{HEADER, TOKEN};
 
 /// As text: Pingora writes the names of a request as they are given, and copies those of the `http`
 /// crate.
@@ -300,9 +301,11 @@ pub(super) fn is_removed(name: &str, client: &ClientView<'_>) -> bool {
     }
 }
 
-/// True for the field that only we set.
+/// True for the field that only we set, and for those that are meant for us.
 fn is_ours(name: &str) -> bool {
-    equals_folded(name, CLIENT_SUBJECT_LOWER)
+    [CLIENT_SUBJECT_LOWER, HEADER, TOKEN]
+        .into_iter()
+        .any(|ours| equals_folded(name, ours))
 }
 
 /// The claim that the field makes, if any. `_` counts as `-`, because containers that map fields to

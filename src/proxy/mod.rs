@@ -21,6 +21,7 @@ mod front_door;
 pub mod headers;
 mod hooks;
 mod http2;
+pub mod named_upstream;
 mod read_your_writes;
 pub mod response;
 mod running;

@@ -34,6 +34,7 @@ mod lifecycle;
 mod limits;
 mod losses;
 mod malformed;
+mod named_upstream;
 mod process;
 mod proxy_protocol;
 mod refusals;

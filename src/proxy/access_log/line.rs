@@ -82,6 +82,9 @@ pub(super) fn write(record: &Record<'_>, format: LogFormat, out: &mut Vec<u8>) {
     if record.route.is_some() {
         line.word(key!("route"), record.route);
     }
+    if record.named.is_some() {
+        line.word(key!("named"), record.named);
+    }
     line.finish();
 }
 
@@ -302,6 +305,7 @@ mod tests {
             end: End::Ok,
             user,
             route: None,
+            named: None,
         }
     }
 

@@ -54,6 +54,8 @@ pub struct Record<'a> {
     pub user: Option<&'a [u8]>,
     /// The name of the rule that the request follows. Lines without one have no such field.
     pub route: Option<&'a str>,
+    /// The upstream that an administrator's request names. Lines of others have no such field.
+    pub named: Option<&'a str>,
 }
 
 /// How a request ended.
@@ -166,6 +168,7 @@ mod tests {
             end: End::Ok,
             user: None,
             route: None,
+            named: None,
         }
     }
 

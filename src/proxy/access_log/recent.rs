@@ -136,6 +136,7 @@ mod tests {
             end,
             user: None,
             route: None,
+            named: None,
         }
     }
 

@@ -132,7 +132,7 @@ impl HeadRefuser {
         let shape = classified.as_ref().map_or(ErrorShape::Plain, |classified| {
             ogc::error_shape(classified, &request)
         });
-        let (mut head, body) = respond::build(refusal, None, shape, &request_id);
+        let (mut head, body) = respond::build(refusal, None, None, shape, &request_id);
         if let Some((name, value)) = field {
             head.insert_header(name, value).expect("a valid name");
         }
@@ -223,6 +223,7 @@ impl HeadRefuser {
             },
             user: None,
             route: None,
+            named: None,
         };
         // A redirect is what the operator wants.
         if matches!(refusal, Some(Refusal::Malformed(_))) {

@@ -54,6 +54,18 @@ pub enum Refusal {
     JobGone,
     /// A rule of the operator refuses the request.
     Route,
+    /// The request names an upstream, and its peer may state no user.
+    NamedUpstreamUntrusted,
+    /// The request names an upstream, and its user is no administrator.
+    NamedUpstreamNoAdministrator,
+    /// The request names an upstream with a wrong token.
+    NamedUpstreamWrongToken,
+    /// No upstream has the name.
+    NamedUpstreamUnknown,
+    /// The request may change something on an upstream that is not the main.
+    NamedUpstreamReadOnly,
+    /// The upstream that the request names accepts no connection.
+    NamedUpstreamUnreachable,
     /// This machine has no descriptor, port or memory left for another connection.
     LocalFault,
     /// The head of the upstream's answer is longer than we read.
@@ -71,7 +83,7 @@ pub enum Refusal {
 }
 
 /// All but those of malformed requests.
-const OWN: [Refusal; 22] = [
+const OWN: [Refusal; 28] = [
     Refusal::JobGone,
     Refusal::HttpsRedirect,
     Refusal::HttpsRedirectOfBody,
@@ -91,6 +103,12 @@ const OWN: [Refusal; 22] = [
     Refusal::RateLimited,
     Refusal::Blocked,
     Refusal::Route,
+    Refusal::NamedUpstreamUntrusted,
+    Refusal::NamedUpstreamNoAdministrator,
+    Refusal::NamedUpstreamWrongToken,
+    Refusal::NamedUpstreamUnknown,
+    Refusal::NamedUpstreamReadOnly,
+    Refusal::NamedUpstreamUnreachable,
     Refusal::LocalFault,
     Refusal::AnswerHeadTooLarge,
     Refusal::Internal,
@@ -130,6 +148,12 @@ impl Refusal {
             Self::Blocked => "blacklist",
             Self::JobGone => "job-gone",
             Self::Route => "route",
+            Self::NamedUpstreamUntrusted => "named-upstream-untrusted",
+            Self::NamedUpstreamNoAdministrator => "named-upstream-no-administrator",
+            Self::NamedUpstreamWrongToken => "named-upstream-wrong-token",
+            Self::NamedUpstreamUnknown => "named-upstream-unknown",
+            Self::NamedUpstreamReadOnly => "named-upstream-read-only",
+            Self::NamedUpstreamUnreachable => "named-upstream-unreachable",
             Self::LocalFault => "local-fault",
             Self::AnswerHeadTooLarge => "answer-head-too-large",
             Self::BadAnswer => "bad-answer",
@@ -145,6 +169,7 @@ impl Refusal {
         matches!(
             self,
             Self::ConnectionLost
+                | Self::NamedUpstreamUnreachable
                 | Self::FirstByteTimeout
                 | Self::AnswerHeadTooLarge
                 | Self::BadAnswer
@@ -161,10 +186,17 @@ impl Refusal {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::Blocked | Self::Route => StatusCode::FORBIDDEN,
-            Self::ConnectionLost | Self::AnswerHeadTooLarge | Self::BadAnswer => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Blocked
+            | Self::Route
+            | Self::NamedUpstreamUntrusted
+            | Self::NamedUpstreamNoAdministrator
+            | Self::NamedUpstreamWrongToken
+            | Self::NamedUpstreamReadOnly => StatusCode::FORBIDDEN,
+            Self::NamedUpstreamUnknown => StatusCode::NOT_FOUND,
+            Self::ConnectionLost
+            | Self::NamedUpstreamUnreachable
+            | Self::AnswerHeadTooLarge
+            | Self::BadAnswer => StatusCode::BAD_GATEWAY,
             Self::FirstByteTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -200,6 +232,12 @@ impl Refusal {
             | Self::Malformed(_)
             | Self::Blocked
             | Self::Route
+            | Self::NamedUpstreamUntrusted
+            | Self::NamedUpstreamNoAdministrator
+            | Self::NamedUpstreamWrongToken
+            | Self::NamedUpstreamUnknown
+            | Self::NamedUpstreamReadOnly
+            | Self::NamedUpstreamUnreachable
             | Self::Internal => None,
         }
     }
@@ -231,6 +269,18 @@ impl Refusal {
                 "The part of the map service that began this execution does not serve at the moment. If it was restarted, the execution and its result are lost."
             }
             Self::Route => "This service does not accept requests of this kind from here.",
+            // What an administrator may know besides is in the detail of the answer.
+            Self::NamedUpstreamUntrusted | Self::NamedUpstreamWrongToken => {
+                "This service does not accept requests of this kind from here."
+            }
+            Self::NamedUpstreamNoAdministrator => "Requests of this kind are for administrators.",
+            Self::NamedUpstreamUnknown => "The request names a destination that does not exist.",
+            Self::NamedUpstreamReadOnly => {
+                "The request may change something, which is not accepted there."
+            }
+            Self::NamedUpstreamUnreachable => {
+                "The destination that the request names cannot be reached."
+            }
             Self::LocalFault => {
                 "The map service has too much to do at the moment. Please try again shortly."
             }
@@ -296,14 +346,16 @@ fn body(shape: ErrorShape, text: &str) -> String {
 /// where the refusal's own are not the best that is known.
 pub fn build(
     refusal: Refusal,
+    detail: Option<&str>,
     retry_after: Option<u32>,
     shape: ErrorShape,
     request_id: &RequestId,
 ) -> (ResponseHeader, Bytes) {
     let status = refusal.status();
+    let detail = detail.map_or(String::new(), |detail| format!(" {detail}"));
     let body = Bytes::from(body(
         shape,
-        &format!("{} (request {request_id})", refusal.message()),
+        &format!("{}{detail} (request {request_id})", refusal.message()),
     ));
     let mut head = ResponseHeader::build(status, Some(6)).expect("a valid status");
     let mut set = |name: http::HeaderName, value: HeaderValue| {

@@ -43,6 +43,16 @@ impl FrontDoor {
     ) -> Result<Box<HttpPeer>> {
         ctx.attempt = None;
         ctx.leading.iter_mut().for_each(Leading::start_over);
+        if let Some(named) = ctx.named.clone() {
+            self.attempt_on(named, ctx);
+        } else {
+            self.attempt_anywhere(session, ctx).await?;
+        }
+        Ok(self.begin(session, ctx))
+    }
+
+    /// An attempt on the upstream that is selected.
+    async fn attempt_anywhere(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         let admission = self.admit(session, ctx).await?;
         let upstream = &admission.selection.upstream;
         if let SecondOpinion::About { replica, .. } = ctx.doubt
@@ -54,12 +64,18 @@ impl FrontDoor {
             ctx.doubt = SecondOpinion::Settled;
         }
         ctx.tried.add(upstream.id);
+        let peer = self.parts.peers.of(upstream);
+        ctx.attempt = Some(Attempt::new(admission, peer, Instant::now()));
+        Ok(())
+    }
+
+    /// Begins the attempt that was chosen.
+    fn begin(&self, session: &mut Session, ctx: &mut Context) -> Box<HttpPeer> {
         ctx.attempts += 1;
         ctx.body_bytes = 0;
         if let Some(prefix) = &mut ctx.body_prefix {
             prefix.rewind();
         }
-        let peer = self.parts.peers.of(upstream);
         let is_fresh = !ctx.rule.allows_reuse();
         let (timeouts, first_byte) = (&ctx.snapshot.config.timeouts, ctx.class_config().first_byte);
         let patience = if session.downstream_session.is_body_done() {
@@ -69,13 +85,14 @@ impl FrontDoor {
             // sending is noticed first.
             first_byte.max(timeouts.client_body + CLIENT_FIRST)
         };
-        let http_peer = peer.http_peer(timeouts, patience, is_fresh);
-        let mut attempt = Attempt::new(admission, peer, Instant::now());
-        if session.downstream_session.is_body_done() {
-            attempt.watch(ctx.class());
+        let is_complete = session.downstream_session.is_body_done();
+        let class = ctx.class();
+        let attempt = ctx.attempt.as_mut().expect("it was just chosen");
+        let http_peer = attempt.peer.http_peer(timeouts, patience, is_fresh);
+        if is_complete {
+            attempt.watch(class);
         }
-        ctx.attempt = Some(attempt);
-        Ok(http_peer)
+        http_peer
     }
 
     /// Admits the request. Where no upstream is left, the cluster does what it can for it first.

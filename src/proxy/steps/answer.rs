@@ -22,6 +22,7 @@ use crate::proxy::client::body_prefix::BodyPrefix;
 use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
+use crate::proxy::named_upstream;
 use crate::proxy::response::cors;
 use crate::proxy::response::evidence::{self, HeadVerdict};
 use crate::proxy::response::finding::{AnswerFinding, JudgedRequest};
@@ -227,7 +228,9 @@ pub(in crate::proxy) fn prepare_head(
         .attempt
         .as_ref()
         .is_some_and(|attempt| !attempt.upstream.is_main());
-    if is_from_replica {
+    if let Some(replica) = ctx.named_replica() {
+        named_upstream::keep_session(response, &replica.name)?;
+    } else if is_from_replica {
         headers::drop_session(response)?;
     }
     let is_final = !response.status.is_informational();

@@ -146,6 +146,7 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
         end,
         user: user.map(http::HeaderValue::as_bytes),
         route: ctx.route().map(|route| &*route.name),
+        named: ctx.named.as_ref().map(|upstream| upstream.name.as_str()),
     };
     front_door.parts.recent.note(&record, ctx.started + total);
     front_door.parts.access_log.log(&record);

@@ -3,6 +3,7 @@
 //! ```text
 //!  receive   the client's identity, the class; what no upstream may see is refused
 //!  route     the operator's rules
+//!  direct    an administrator names the upstream
 //!  jobs      an execution in the background is followed to its upstream
 //!  limits    blocked clients, rates, and the limits that the attempts have to pass
 //!  share     an identical request that is under way is followed
@@ -18,6 +19,7 @@
 
 mod admit;
 pub(super) mod answer;
+mod direct;
 mod doubt;
 mod finish;
 mod jobs;

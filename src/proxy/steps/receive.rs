@@ -20,6 +20,7 @@ use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
 use crate::proxy::response::respond::Refusal;
+use crate::proxy::steps::direct;
 
 /// The rest of a request that is answered already is read for this long, so that its connection can
 /// go on.
@@ -90,10 +91,14 @@ impl FrontDoor {
         classify(session, ctx);
         self.follow_routes(session, ctx)?;
         keep_on_main(ctx);
-        self.follow_job(session, ctx)?;
+        self.follow_name(session, ctx)?;
+        if ctx.named.is_none() {
+            self.follow_job(session, ctx)?;
+        }
         settle_class(session, ctx);
         ctx.reads_from_main =
             self.has_just_written(session, ctx) || self.has_view_of_main(session, ctx);
+        direct::settle(ctx);
         let length = content_length(session.req_header());
         if length.is_some_and(|length| length > ctx.class_config().max_body) {
             return Err(self.refuse(ctx, Refusal::BodyTooLarge));

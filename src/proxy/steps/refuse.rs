@@ -48,7 +48,13 @@ pub(in crate::proxy) async fn answer(
     let retry_after = ctx
         .retry_after
         .or_else(|| rate.map(|rate| rate.retry_after(SystemTime::now())));
-    let (mut response, body) = respond::build(refusal, retry_after, shape, &ctx.request_id);
+    let (mut response, body) = respond::build(
+        refusal,
+        ctx.refusal_detail.as_deref(),
+        retry_after,
+        shape,
+        &ctx.request_id,
+    );
     if let Some(rate) = rate {
         // A header that cannot be written is left out: the status matters most.
         rate.write_headers(&mut response).unwrap_or_default();

@@ -94,6 +94,10 @@ impl FrontDoor {
         } else {
             failure::refusal(&cause)
         });
+        if ctx.named.is_some() && progress == AttemptProgress::Connecting {
+            ctx.refusal = Some(Refusal::NamedUpstreamUnreachable);
+            ctx.refusal_detail = Some(format!("The cause: {cause}."));
+        }
         if is_stale_connection && let Some(attempt) = &ctx.attempt {
             // The same upstream may be tried again, on a new connection.
             ctx.tried.remove(attempt.upstream.id);

@@ -11,6 +11,7 @@ use crate::proxy::client::body_prefix;
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
+use crate::proxy::named_upstream;
 use crate::proxy::response::respond::Refusal;
 use crate::proxy::upstream::retry::AttemptProgress;
 
@@ -37,6 +38,9 @@ pub(in crate::proxy) fn prepare_head(
     if ctx.body_prefix.is_some() && body_prefix::expects_continue(request) {
         // We have answered the expectation ourselves.
         request.remove_header(&http::header::EXPECT);
+    }
+    if let Some(replica) = ctx.named_replica() {
+        named_upstream::give_session(request, &replica.name)?;
     }
     headers::prepare_upstream(request, &ctx.client_view(session))
 }

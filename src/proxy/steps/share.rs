@@ -37,7 +37,7 @@ impl FrontDoor {
 
     fn join(&self, session: &Session, ctx: &Context) -> FlightRole {
         let coalesce = ctx.class_config().coalesce;
-        if coalesce == Coalesce::Off {
+        if coalesce == Coalesce::Off || ctx.named.is_some() {
             return FlightRole::Alone;
         }
         let scope = SharingScope {

@@ -23,7 +23,7 @@ fn id() -> RequestId {
 fn every_refusal_in_every_xml_shape_is_a_report_that_names_the_request() {
     for refusal in Refusal::ALL {
         for shape in XML_SHAPES {
-            let (head, body) = build(refusal, None, shape, &id());
+            let (head, body) = build(refusal, None, None, shape, &id());
             assert!(BodyHead::of(&body).is_report(), "{shape:?}");
             let text = Exception::first_of(&body).unwrap().text;
             assert_eq!(text, format!("{} (request abc-1)", refusal.message()));
@@ -37,7 +37,7 @@ fn every_refusal_in_every_xml_shape_is_a_report_that_names_the_request() {
 
 #[test]
 fn json_is_for_both_kinds_of_clients() {
-    let (head, body) = build(Refusal::NoUpstream, None, ErrorShape::Json, &id());
+    let (head, body) = build(Refusal::NoUpstream, None, None, ErrorShape::Json, &id());
     let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(head.headers["content-type"], "application/json");
     assert_eq!(value["exceptions"][0]["text"], value["description"]);
@@ -88,7 +88,7 @@ fn content_types_and_roots_are_those_of_geoserver() {
         ),
     ];
     for (shape, content_type, part) in cases {
-        let (head, body) = build(Refusal::NoUpstream, None, shape, &id());
+        let (head, body) = build(Refusal::NoUpstream, None, None, shape, &id());
         assert_eq!(head.headers["content-type"], content_type, "{shape:?}");
         assert!(
             std::str::from_utf8(&body).unwrap().contains(part),
@@ -105,7 +105,7 @@ fn temporary_refusals_have_a_retry_after() {
         Refusal::FirstByteTimeout,
         Refusal::ShuttingDown,
     ] {
-        let (head, _) = build(refusal, None, ErrorShape::Plain, &id());
+        let (head, _) = build(refusal, None, None, ErrorShape::Plain, &id());
         assert!(matches!(head.status.as_u16(), 503 | 504), "{refusal:?}");
         assert!(head.headers.contains_key("retry-after"), "{refusal:?}");
     }
@@ -113,12 +113,12 @@ fn temporary_refusals_have_a_retry_after() {
 
 #[test]
 fn a_refusal_has_retry_after_unless_the_client_is_blocked() {
-    let (head, _) = build(Refusal::QueueFull, Some(17), ErrorShape::Plain, &id());
+    let (head, _) = build(Refusal::QueueFull, None, Some(17), ErrorShape::Plain, &id());
     assert_eq!(
         (head.status.as_u16(), &head.headers["retry-after"]),
         (503, &HeaderValue::from(17))
     );
-    let (head, _) = build(Refusal::Blocked, Some(17), ErrorShape::Plain, &id());
+    let (head, _) = build(Refusal::Blocked, None, Some(17), ErrorShape::Plain, &id());
     assert!(
         !head.headers.contains_key("retry-after"),
         "a blocked client stays blocked"
@@ -127,7 +127,13 @@ fn a_refusal_has_retry_after_unless_the_client_is_blocked() {
 
 #[test]
 fn a_lost_write_is_not_invited_again() {
-    let (head, _) = build(Refusal::ConnectionLost, None, ErrorShape::Plain, &id());
+    let (head, _) = build(
+        Refusal::ConnectionLost,
+        None,
+        None,
+        ErrorShape::Plain,
+        &id(),
+    );
     assert_eq!(head.status, 502);
     assert!(!head.headers.contains_key("retry-after"));
 }
@@ -135,7 +141,7 @@ fn a_lost_write_is_not_invited_again() {
 #[test]
 fn refusals_reveal_nothing_about_the_upstreams() {
     for refusal in Refusal::ALL {
-        let (_, body) = build(refusal, None, ErrorShape::Json, &id());
+        let (_, body) = build(refusal, None, None, ErrorShape::Json, &id());
         let text = std::str::from_utf8(&body).unwrap().to_lowercase();
         assert!(
             ["upstream", "geoserver", "replica", "pingora", "geofront"]
