@@ -23,6 +23,11 @@ pub fn of(
         RequestClass::Admin if !is_safe && (200..300).contains(&status) => {
             Some(of_rest(request, config))
         }
+        // Jobs change the catalog at their end, long after the answer to their order. Clients poll
+        // for that end, and each look at a job is a reason to read the main's number.
+        RequestClass::Admin if request.method == http::Method::GET && status == 200 => {
+            with_parts(request, config, is_job).then_some(Hint::Ui)
+        }
         // Logging in or out changes nothing, whether it succeeds or not.
         RequestClass::Ui if is_login(request) => None,
         // A form, or one of Wicket's listeners, which are links with a query.
@@ -76,6 +81,14 @@ pub fn workspace(request: &RequestHead<'_>, class: RequestClass, config: &Config
     } else {
         None
     }
+}
+
+/// A restore of a backup, or an import with its tasks.
+fn is_job(parts: &[&[u8]]) -> bool {
+    matches!(
+        parts,
+        [b"rest", b"br", b"restore", _] | [b"rest", b"imports", _, ..]
+    )
 }
 
 /// `/ogc/styles/...`, also of one workspace.
@@ -214,6 +227,26 @@ mod tests {
         assert_eq!(execute("", 200), Some(Hint::Ui));
         let imports = "/geoserver/ogc/processes/v1/processes/gs:Import/execution";
         assert_eq!(hint("POST", imports, 201, ""), Some(Hint::Write));
+    }
+
+    #[test]
+    fn a_look_at_a_job_is_a_hint_because_the_job_may_have_ended() {
+        for target in [
+            "/geoserver/rest/br/restore/3.json",
+            "/geoserver/rest/imports/0",
+            "/geoserver/rest/imports/0/tasks/1.json",
+        ] {
+            assert_eq!(hint("GET", target, 200, ""), Some(Hint::Ui), "{target}");
+            assert_eq!(hint("GET", target, 404, ""), None, "{target}");
+            assert_eq!(hint("HEAD", target, 200, ""), None, "{target}");
+        }
+        for target in [
+            "/geoserver/rest/br/restore.json",
+            "/geoserver/rest/br/backup/3.json",
+            "/geoserver/rest/imports",
+        ] {
+            assert_eq!(hint("GET", target, 200, ""), None, "{target}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! One run of an instance, from its start to its end: everything that a GeoServer keeps in memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
@@ -37,6 +38,10 @@ pub(super) struct Life {
     /// The importer counts from 0 in each life: the same number is another import on another
     /// instance.
     pub(super) imports: AtomicU32,
+    /// Restores of a backup, counted from 0.
+    pub(super) restores: AtomicU32,
+    /// The layers that jobs in the background will have made when they are first looked at.
+    pub(super) unfinished: Mutex<BTreeMap<String, String>>,
     catalog: RwLock<Catalog>,
     pub(super) tile_locks: TileLocks,
     own_tiles: TileCache,
@@ -81,6 +86,8 @@ impl Life {
             sessions: Sessions::default(),
             executions: Executions::default(),
             imports: AtomicU32::new(0),
+            restores: AtomicU32::new(0),
+            unfinished: Mutex::default(),
             catalog: RwLock::new(Catalog {
                 contents: data.contents(),
                 update_sequence: data.update_sequence(),
@@ -168,6 +175,21 @@ impl Life {
             kind: LayerKind::Vector { features: 10 },
             store: layer.to_owned(),
         });
+    }
+
+    /// Begins a job in the background, which makes `layer` and is known by its path.
+    pub(super) fn begin_job(&self, path: String, layer: String) {
+        self.unfinished.lock().insert(path, layer);
+    }
+
+    /// The job has ended by the time a client looks at it for the first time: no test waits for a
+    /// clock.
+    pub(super) async fn finish_job(&self, path: &str) {
+        let finished = self.unfinished.lock().remove(path);
+        if let Some(layer) = finished {
+            let _all_others_wait = self.configuration_lock.write().await;
+            self.publish(&layer);
+        }
     }
 
     /// Returns the work of a request: the work it states, or the usual work of its class, and more

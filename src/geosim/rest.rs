@@ -39,7 +39,8 @@ pub(super) async fn answer(life: &Life, request: &Request, path: &str) -> Answer
                 httpdate::fmt_http_date(life.data.changed_at()),
             ),
         ["settings"] => settings(life, request).await,
-        ["imports", ..] => imports(life, request, &address),
+        ["imports", ..] => imports(life, request, &address).await,
+        ["br", "restore", ..] => restores(life, request, &address).await,
         [
             "security" | "logging" | "fonts" | "monitor" | "resource",
             ..,
@@ -164,32 +165,60 @@ async fn settings(life: &Life, request: &Request) -> Answer {
     )
 }
 
-/// The importer: its numbers start at 0 on every instance.
-fn imports(life: &Life, request: &Request, address: &RestPath<'_>) -> Answer {
+/// The importer: its numbers start at 0 on every instance. An import that was begun has made its
+/// layer when it is looked at.
+async fn imports(life: &Life, request: &Request, address: &RestPath<'_>) -> Answer {
     let known = life.imports.load(Ordering::Relaxed);
-    match (
-        request.method(),
-        address.parts.get(1).and_then(|id| id.parse::<u32>().ok()),
-    ) {
+    let id = address.parts.get(1).and_then(|id| id.parse::<u32>().ok());
+    let path = address.parts.join("/");
+    match (request.method(), id) {
         ("POST", None) => {
             life.note_write("POST /rest/imports", request);
             let id = life.imports.fetch_add(1, Ordering::Relaxed);
-            Answer::new(
-                201,
-                JSON,
-                json!({"import": {"id": id, "state": "INIT"}}).to_string(),
-            )
+            let made = json!({"import": {"id": id, "state": "INIT"}});
+            Answer::new(201, JSON, made.to_string())
         }
         (_, None) => Answer::ok(
             JSON,
             json!({"imports": (0..known).map(|id| json!({"id": id})).collect::<Vec<_>>()})
                 .to_string(),
         ),
-        (_, Some(id)) if id < known => Answer::ok(
-            JSON,
-            json!({"import": {"id": id, "state": "PENDING"}}).to_string(),
-        ),
+        ("POST", Some(id)) if id < known => {
+            life.note_write("POST /rest/imports/{id}", request);
+            life.begin_job(path, format!("geor:imported_{id}"));
+            Answer::empty(204)
+        }
+        (_, Some(id)) if id < known => {
+            life.finish_job(&path).await;
+            Answer::ok(
+                JSON,
+                json!({"import": {"id": id, "state": "COMPLETE"}}).to_string(),
+            )
+        }
         (_, Some(id)) => no_such(&format!("import {id}")),
+    }
+}
+
+/// Backup and restore: the answer comes at once, and the catalog has changed when the job has
+/// ended.
+async fn restores(life: &Life, request: &Request, address: &RestPath<'_>) -> Answer {
+    let execution = |id: u32, status: &str| {
+        json!({"restore": {"execution": {"id": id, "status": status}}}).to_string()
+    };
+    let known = life.restores.load(Ordering::Relaxed);
+    let id = address.parts.get(2).and_then(|id| id.parse::<u32>().ok());
+    match (request.method(), id) {
+        ("POST", None) => {
+            life.note_write("POST /rest/br/restore", request);
+            let id = life.restores.fetch_add(1, Ordering::Relaxed);
+            life.begin_job(format!("br/restore/{id}"), format!("geor:restored_{id}"));
+            Answer::new(201, JSON, execution(id, "STARTED"))
+        }
+        ("GET" | "HEAD", Some(id)) if id < known => {
+            life.finish_job(&address.parts.join("/")).await;
+            Answer::ok(JSON, execution(id, "COMPLETED"))
+        }
+        _ => no_such(&address.parts.join("/")),
     }
 }
 

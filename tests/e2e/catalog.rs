@@ -95,6 +95,47 @@ impl Rig {
     }
 }
 
+/// The update sequence is read for hints alone here, because the next reading by the clock is an
+/// hour away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_restore_or_an_import_made_is_only_on_the_main_since_the_job_ended_later() {
+    for (begin, look, layer) in [
+        (&["/br/restore"][..], "/br/restore/0.json", "restored_0"),
+        (&["/imports", "/imports/0"], "/imports/0", "imported_0"),
+    ] {
+        let rig = plan(2, Flavour::GeOrchestra)
+            .catalog("poll = \"1h\"")
+            .start()
+            .await;
+        for path in begin {
+            let answered = |rig: &Rig| rig.app.control.snapshot().tickets.answered;
+            let before = answered(&rig);
+            let answer = rig.request(&rest("POST", path, "{}")).await;
+            assert!(
+                (200..300).contains(&answer.status),
+                "{path}: {}",
+                answer.status
+            );
+            // So that nothing which follows is due to the order.
+            rig.until("the order is followed up", |rig| answered(rig) > before)
+                .await;
+        }
+        assert!(
+            rig.data.contents().layer(layer).is_none(),
+            "{layer}: not yet"
+        );
+        let answer = rig.request(&rest("GET", look, "")).await;
+        assert!(answer.text().contains("COMPLETE"), "{}", answer.text());
+        rig.until("every replica has what the job made", |rig| {
+            rig.replicas
+                .iter()
+                .all(|replica| replica.epoch() == rig.main.epoch())
+        })
+        .await;
+        assert!(rig.data.contents().layer(layer).is_some(), "{layer}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_published_layer_reaches_every_replica_without_one_wrong_answer() {
     for flavour in FLAVOURS {
