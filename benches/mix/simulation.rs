@@ -5,7 +5,7 @@
 //! the same arrivals, and the model has no network, no timer and no program in it. What learns is
 //! the front door's own code.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use geofront::admission::{AdaptiveLimit, Answered};
@@ -27,6 +27,8 @@ pub(crate) struct Rules {
     pub(crate) learns: bool,
     /// How a replica that is slower than its peers is recognised; it then gets less.
     pub(crate) slowness: Recognition,
+    /// Tiles that a slow replica keeps waiting move to another.
+    pub(crate) moves: bool,
     /// Tiles before maps before heavy ones; else in order of arrival.
     pub(crate) by_kind: bool,
     /// To the replica with the least expected work in flight, each request at the mean of its kind;
@@ -52,6 +54,9 @@ const COSTS: [usize; 3] = [8, 300, 6_000];
 /// The default of `heavy_share`.
 const HEAVY_SHARE: u32 = 25;
 
+/// Seconds between two looks for tiles that a slow replica keeps waiting.
+const MOVE_PAUSE: f64 = 0.02;
+
 /// What one step of priority is worth in waiting, in seconds.
 const AGEING: f64 = 5.0;
 
@@ -60,6 +65,7 @@ impl Rules {
         caps: None,
         learns: false,
         slowness: Recognition::None,
+        moves: false,
         by_kind: false,
         by_cost: false,
     };
@@ -68,6 +74,7 @@ impl Rules {
     pub(crate) const DEFAULTS: Self = Self {
         learns: true,
         slowness: Recognition::Measured,
+        moves: true,
         ..Self::capped(8, true)
     };
 
@@ -192,6 +199,10 @@ struct Front<'a> {
     /// Where the search for the least loaded starts: ties go around.
     turn: usize,
     latencies: Vec<Duration>,
+    /// The tiles that moved once; they move no more.
+    moved: HashSet<usize>,
+    /// Time of the last look for more of them.
+    moved_at: f64,
     /// What learns wants a clock; this is its beginning.
     start: Instant,
     observer: &'a mut Observer<'a>,
@@ -226,6 +237,8 @@ pub(crate) fn observed<'a>(
         queues: Default::default(),
         turn: 0,
         latencies: vec![Duration::ZERO; world.arrivals.len()],
+        moved: HashSet::new(),
+        moved_at: 0.0,
         start: Instant::now(),
         observer,
     };
@@ -241,6 +254,7 @@ pub(crate) fn observed<'a>(
         }
         front.run_until(at);
         front.review(at);
+        front.move_waits(at);
         front.queues[arrival.kind as usize].push_back(number);
         front.hand_out(at);
     }
@@ -291,14 +305,90 @@ impl Front<'_> {
                 .expect("a replica with a next end has a job");
             let arrival = self.world.arrivals[number];
             let replica = &mut self.replicas[at];
+            // A request that moved is drawn to its end all the same.
+            let Some(sent) = replica.sent.remove(&number) else {
+                continue;
+            };
             replica.count(arrival.kind, -1);
-            let sent = replica.sent.remove(&number).expect("what ends was sent");
             replica.learn(arrival.kind, &sent, end, self.start);
             self.latencies[number] =
                 Duration::from_secs_f64((end - arrival.at.as_secs_f64()).max(0.0));
             self.review(end);
+            self.move_waits(end);
             self.hand_out(end);
         }
+    }
+
+    /// Moves the tiles that a slow replica keeps waiting to others.
+    fn move_waits(&mut self, now: f64) {
+        if !self.rules.moves || now < self.moved_at + MOVE_PAUSE {
+            return;
+        }
+        self.moved_at = now;
+        for at in 0..self.replicas.len() {
+            let peers = self.replicas.iter().map(|replica| &replica.slowness);
+            let slow = &self.replicas[at].slowness;
+            let Some(limit) = balance::patience(slow, peers, RequestClass::Tile) else {
+                continue;
+            };
+            let mut late: Vec<usize> = self.replicas[at]
+                .sent
+                .iter()
+                .filter(|(number, sent)| {
+                    self.world.arrivals[**number].kind == Kind::Tile
+                        && now - sent.at > limit.as_secs_f64()
+                        && !self.moved.contains(*number)
+                })
+                .map(|(number, _)| *number)
+                .collect();
+            late.sort_unstable();
+            for number in late {
+                let others = (0..self.replicas.len()).filter(|other| *other != at);
+                let has_room =
+                    |other: &usize| self.replicas[*other].has_room(Kind::Tile, self.rules);
+                let cost = |other: &usize| self.replicas[*other].cost(self.rules);
+                let best = others
+                    .filter(has_room)
+                    .min_by(|a, b| cost(a).total_cmp(&cost(b)));
+                let Some(best) = best else { break };
+                if !self.replicas[at].slowness.take_leave(self.at(now)) {
+                    break;
+                }
+                self.moved.insert(number);
+                let left = &mut self.replicas[at];
+                left.count(Kind::Tile, -1);
+                let sent = left.sent.remove(&number).expect("it is late");
+                if let Some(watched) = sent.watched {
+                    left.slowness.end(watched);
+                }
+                left.slowness.learn_unanswered(
+                    RequestClass::Tile,
+                    sent.concurrency,
+                    Duration::from_secs_f64(now - sent.at),
+                );
+                self.send(number, best, now);
+            }
+        }
+    }
+
+    fn send(&mut self, number: usize, replica: usize, now: f64) {
+        let arrival = &self.world.arrivals[number];
+        let at = self.at(now);
+        let chosen = &mut self.replicas[replica];
+        chosen.count(arrival.kind, 1);
+        let in_its_way = chosen.in_flight[(arrival.kind as usize).min(1)];
+        let concurrency = u32::try_from(in_its_way).unwrap_or(u32::MAX);
+        let watched = class(arrival.kind).map(|class| chosen.slowness.begin(class, at));
+        chosen.sent.insert(
+            number,
+            Sent {
+                at: now,
+                concurrency,
+                watched,
+            },
+        );
+        chosen.renderers.take(number, arrival, now);
+        self.turn += 1;
     }
 
     fn next_end(&self) -> Option<(f64, usize)> {
@@ -328,25 +418,9 @@ impl Front<'_> {
             let number = self.queues[queue]
                 .pop_front()
                 .expect("its first was looked at");
-            let arrival = &self.world.arrivals[number];
-            let at = self.at(now);
-            let chosen = &mut self.replicas[replica];
-            chosen.count(arrival.kind, 1);
-            let in_its_way = chosen.in_flight[(arrival.kind as usize).min(1)];
-            let concurrency = u32::try_from(in_its_way).unwrap_or(u32::MAX);
-            let watched = class(arrival.kind).map(|class| chosen.slowness.begin(class, at));
-            chosen.sent.insert(
-                number,
-                Sent {
-                    at: now,
-                    concurrency,
-                    watched,
-                },
-            );
-            chosen.renderers.take(number, arrival, now);
+            self.send(number, replica, now);
             let replicas = &self.replicas;
             (self.observer)(now, replica, &|at| replicas[at].slowness.share());
-            self.turn += 1;
         }
     }
 

@@ -21,4 +21,4 @@ pub use learned_cap::LearnedCap;
 pub use load::{Lease, Load, Watch};
 pub use pick::{LoadSample, pick, pick_by};
 pub use slot_limits::SlotLimits;
-pub use slowness::{REVIEW, Slowness, WHOLE, Watched, review};
+pub use slowness::{REVIEW, Slowness, WHOLE, Watched, patience, review};

@@ -24,11 +24,16 @@
 //!   often for another if no light ones come. While such a trial goes well, the next follows at
 //!   once, so a recovery is noticed in seconds.
 //!
+//! A light request that has waited at a very slow upstream for twice the usual time of its peers is
+//! better off at one of them ([`patience`]). This includes trials, so that they cost their client
+//! little. A request that left is evidence of slowness, too: without it, the upstream would look
+//! quick again as soon as its requests are gone.
+//!
 //! A wrong belief ends by itself: an upstream with less to do than its peers is quicker than they
 //! are.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::ogc::{PerClass, RequestClass};
@@ -44,6 +49,12 @@ pub const WHOLE: u32 = 1024;
 const MIN_SHARE: f64 = 1.0 / 16.0;
 /// Slowness that is tolerated, as a logarithm: nearly twice.
 const TOLERATED: f64 = 0.6;
+/// Share at which light requests begin to leave an upstream: that of one nearly three times slower.
+const LEFT_SHARE: u64 = WHOLE as u64 / 4;
+/// Pause between two requests that leave a slow upstream, on average, and the number that may leave
+/// at once. A trial a second may leave, and what waited there when it became slow.
+const LEAVE_PAUSE: Duration = Duration::from_millis(500);
+const MAX_LEAVING: u32 = 16;
 /// Steepness with which the share falls above that.
 const STEEPNESS: f64 = 3.0;
 
@@ -53,6 +64,9 @@ const MEMORY: f64 = 12.0;
 const HALF_LIFE: Duration = Duration::from_secs(5);
 /// Answers for which one request without an answer counts.
 const UNANSWERED: f64 = 8.0;
+/// Answers for which a request counts that was taken away unanswered. With many more, the late
+/// requests of a moderately slow upstream would outweigh its quick answers.
+const TAKEN_AWAY: f64 = 3.0;
 /// Spread of the logarithms of one class's times. That of exponential times is 1.28.
 const SPREAD: f64 = 1.3;
 /// Standard errors by which a difference must exceed the tolerance.
@@ -179,6 +193,10 @@ pub struct Slowness {
     /// The share of its weight in the low half, and its slowness as the bits of an `f32` in the
     /// high one.
     verdict: AtomicU64,
+    /// True from the moment its share was at most [`LEFT_SHARE`] until it has its whole share again.
+    is_left: AtomicBool,
+    /// Time when all requests that left have been made up for (GCRA).
+    leaving_until: AtomicU64,
     /// Time when it may have its next trial.
     next_trial: AtomicU64,
     /// Time when it was last the first of those compared.
@@ -193,6 +211,8 @@ impl Default for Slowness {
             evidence: PerClass::from_fn(|_| AtomicU64::new(0)),
             unanswered: PerClass::from_fn(|_| Unanswered::default()),
             verdict: AtomicU64::new(WHOLE.into()),
+            is_left: AtomicBool::new(false),
+            leaving_until: AtomicU64::new(0),
             next_trial: AtomicU64::new(0),
             reviewed: AtomicU64::new(0),
             origin: OnceLock::new(),
@@ -238,6 +258,47 @@ impl Slowness {
         if slower > 0.0 && log < before.log - slower / 2.0 {
             self.next_trial.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Takes the permission for a request to leave for a peer, if there is one now.
+    pub fn take_leave(&self, now: Instant) -> bool {
+        let (now, pause) = (self.micros(now), micros(LEAVE_PAUSE));
+        let update = |until: u64| {
+            let next = until.max(now) + pause;
+            (next <= now + pause * u64::from(MAX_LEAVING)).then_some(next)
+        };
+        self.leaving_until
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
+            .is_ok()
+    }
+
+    /// Learns that a request was taken away after it had waited for so long: its answer would have
+    /// taken longer, by as much as answers usually take from then on.
+    pub fn learn_unanswered(&self, class: RequestClass, concurrency: u32, waited: Duration) {
+        let concurrency = f64::from(concurrency.max(1)).ln();
+        let update = |word| {
+            let known = Evidence::unpacked(word);
+            let usual = if known.weight > 0.0 {
+                known.log.exp()
+            } else {
+                0.0
+            };
+            let one = Evidence {
+                log: log_seconds(micros(waited + Duration::from_secs_f64(usual.min(60.0)))),
+                concurrency,
+                weight: TAKEN_AWAY,
+            };
+            Some(known.with(one).at_most(MEMORY).packed())
+        };
+        self.evidence[class]
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
+            .ok();
+    }
+
+    /// Returns the usual time to the first byte of a class; `None` if there is too little evidence.
+    fn usual(&self, class: RequestClass) -> Option<Duration> {
+        let known = Evidence::unpacked(self.evidence[class].load(Ordering::Relaxed));
+        (known.weight >= COMPARABLE).then(|| Duration::from_secs_f64(known.log.exp().min(60.0)))
     }
 
     /// Takes a trial if the share is reduced and a trial is due. A request that is not light waits
@@ -326,6 +387,11 @@ impl Slowness {
             self.next_trial
                 .store(self.micros(now) + micros(TRIAL_PAUSE), Ordering::Relaxed);
         }
+        if share <= LEFT_SHARE {
+            self.is_left.store(true, Ordering::Relaxed);
+        } else if share >= u64::from(WHOLE) {
+            self.is_left.store(false, Ordering::Relaxed);
+        }
         self.verdict.store(
             share | u64::from((slower.max(0.0) as f32).to_bits()) << 32,
             Ordering::Relaxed,
@@ -381,6 +447,25 @@ fn compare(peers: &[&Slowness], passed: Duration, now: Instant) {
             now,
         );
     }
+}
+
+/// Returns how long a request of `class` may wait for the first byte at `slow` before it is better
+/// off at one of its peers: twice their usual time. `None` if `slow` was never so slow that its
+/// share fell to [`LEFT_SHARE`] since it last had the whole, or if no peer with its whole share is
+/// known.
+pub fn patience<'a>(
+    slow: &Slowness,
+    peers: impl Iterator<Item = &'a Slowness>,
+    class: RequestClass,
+) -> Option<Duration> {
+    if !slow.is_left.load(Ordering::Relaxed) {
+        return None;
+    }
+    let quick = peers.filter(|peer| peer.share() >= WHOLE);
+    quick
+        .filter_map(|peer| peer.usual(class))
+        .max()
+        .map(|usual| usual * 2)
 }
 
 /// Returns the least slowness of `one`, as a logarithm; `None` if there is too little to compare.

@@ -65,7 +65,7 @@ pub use mode::{LastServing, Mode, ModeError, ModeOrder, ModeOrigin};
 pub use outcome::{Cause, Outcome, ProbeReport};
 pub use selection::{MainPreference, SelectionRequest};
 pub use shared_faults::Subject;
-pub use snapshot::{NoUpstream, Selection, Snapshot, Tried};
+pub use snapshot::{NoUpstream, Selection, SlowUpstream, Snapshot, Tried};
 pub use status::{Cap, ClusterStatus, UpstreamStatus};
 pub use transition::{Fields, Transition, TransitionKind};
 pub use upstream::{Upstream, UpstreamId};

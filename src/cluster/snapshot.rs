@@ -42,6 +42,7 @@ use std::time::Instant;
 
 pub(super) use self::candidate::{Candidate, CapSource, Reads, Standing};
 use self::choice::Found;
+pub use self::slow::SlowUpstream;
 pub use self::tried::Tried;
 use super::{About, Concern, Tickets, Upstream, UpstreamId};
 use crate::balance::{Demand, KeysInFlight, Lease};

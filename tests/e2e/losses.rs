@@ -8,7 +8,7 @@ use geofront::ogc::RequestClass;
 use tokio::task::JoinHandle;
 
 use super::client::{Answer, Client, post};
-use super::requests::{FEATURES, MAP, TRANSACTION, WFS, XML};
+use super::requests::{FEATURES, MAP, TILE, TRANSACTION, WFS, XML};
 use super::rig::{Plan, Rig};
 
 /// Probes as they are by default: they notice nothing of what these tests do within a second.
@@ -164,4 +164,52 @@ async fn a_write_on_a_main_that_freezes_is_not_sent_again() {
         ),
         (0, 1)
     );
+}
+
+/// A tile of a metatile of its own.
+fn tile(number: usize) -> String {
+    let place = format!(
+        "EPSG:900913:12&tilerow={}&tilecol={}&",
+        8 * (number / 100),
+        8 * (number % 100)
+    );
+    TILE.replace("EPSG:900913:2&tilerow=1&tilecol=1&", &place)
+}
+
+/// "The disk of one of three replicas was being rebuilt. It was up, its probes passed, and every
+/// third tile took a minute."
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tile_that_a_slow_replica_keeps_waiting_is_answered_by_another() {
+    let rig = Plan::replicas(3).start().await;
+    for number in 0..150 {
+        assert_eq!(ask(&rig, tile(number)).await.unwrap().status, 200);
+    }
+    let slow = &rig.replicas[0];
+    assert!(
+        slow.received(RequestClass::Tile) > 20,
+        "its times are known"
+    );
+    slow.suffers(Fault::Hang.only(RequestClass::Tile));
+    let waiting: Vec<_> = (200..218).map(|number| ask(&rig, tile(number))).collect();
+    // Others are answered meanwhile, so that the slow one can be compared.
+    let mut answered = std::pin::pin!(statuses(waiting));
+    let all = async {
+        for number in 300.. {
+            tokio::select! {
+                statuses = &mut answered => return statuses,
+                other = ask(&rig, tile(number)) => assert_eq!(other.unwrap().status, 200),
+            }
+        }
+        unreachable!("it counts for ever")
+    };
+    let all = tokio::time::timeout(Duration::from_secs(30), all).await;
+    assert_eq!(all.expect("first_byte is 90 s"), [200; 18]);
+    let metrics = rig.metrics().await;
+    assert!(
+        metrics.contains(
+            "geofront_retries_total{class=\"tile\",upstream=\"slave1\",reason=\"moved\"}"
+        ),
+        "{metrics}"
+    );
+    assert_eq!(rig.upstream("slave1").health, HealthState::Up);
 }

@@ -211,3 +211,51 @@ fn unanswered_requests_keep_count_and_age_at_any_clock() {
         "sent by a clock that is ahead"
     );
 }
+
+#[test]
+fn a_request_at_a_slow_upstream_is_better_off_elsewhere_after_twice_the_usual_time() {
+    let mut world = World::of(3);
+    world.serve(10, &[1, 1, 1], &[3, 3, 3]);
+    let patience_at = |world: &World, at: usize| {
+        let peers = world.peers.iter();
+        patience(&world.peers[at], peers, Tile)
+    };
+    assert_eq!(patience_at(&world, 0), None, "it has its whole share");
+    world.serve(5, &[10, 1, 1], &[3, 3, 3]);
+    let usual = world.peers[1].usual(Tile).expect("it is known");
+    let patience = patience_at(&world, 0).expect("it is slow");
+    assert!(
+        patience >= 2 * usual && patience < 3 * usual,
+        "{patience:?}, {usual:?}"
+    );
+    assert_eq!(patience_at(&world, 1), None, "it is quick");
+}
+
+#[test]
+fn requests_that_are_taken_away_keep_the_belief_and_a_quick_answer_ends_it() {
+    let mut world = World::of(3);
+    world.serve(10, &[1, 1, 1], &[3, 3, 3]);
+    world.serve(5, &[10, 1, 1], &[3, 3, 3]);
+    for _ in 0..20 {
+        world.peers[0].learn_unanswered(Tile, 1, Duration::from_millis(20));
+        for _ in 0..10 {
+            (1..3).for_each(|at| world.answer(at, Tile, 3, 8));
+            world.pass(SECOND / 10);
+        }
+    }
+    assert!(world.shares()[0] <= WHOLE / 8, "{:?}", world.shares());
+    world.serve(3, &[1, 1, 1], &[3, 3, 3]);
+    assert_eq!(world.shares(), [WHOLE; 3]);
+}
+
+#[test]
+fn a_slow_upstream_may_be_left_by_a_few_at_once_and_then_by_two_a_second() {
+    let mut world = World::of(1);
+    let leaves = |world: &World| {
+        let may_leave = |_: &u32| world.peers[0].take_leave(world.now);
+        (0..100).filter(may_leave).count()
+    };
+    assert_eq!(leaves(&world), 16);
+    world.now += 3 * SECOND;
+    assert_eq!(leaves(&world), 6);
+}

@@ -1,13 +1,49 @@
 //! Reduced shares for slow upstreams. An upstream that is slower than its peers gets less, and an
 //! occasional light request shows whether it has recovered.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{Candidate, Selection, Snapshot};
-use crate::balance::{Demand, WHOLE, review};
-use crate::cluster::Tried;
+use crate::balance::{Demand, WHOLE, patience, review};
+use crate::cluster::{Tried, Upstream};
+use crate::ogc::{PerClass, RequestClass};
+
+/// An upstream with a reduced share, and how long light requests may wait there.
+#[derive(Debug)]
+pub struct SlowUpstream {
+    pub upstream: Arc<Upstream>,
+    patience: PerClass<Option<Duration>>,
+}
+
+impl SlowUpstream {
+    /// True if a request of `class` that has waited for so long without a byte is better off
+    /// elsewhere.
+    pub fn keeps_too_long(&self, class: RequestClass, waited: Duration) -> bool {
+        self.patience[class].is_some_and(|patience| waited > patience)
+    }
+}
 
 impl Snapshot {
+    /// Returns the upstreams that are slower than their peers.
+    pub fn slow_upstreams(&self) -> Vec<SlowUpstream> {
+        let all = || self.fresh.iter().chain(&self.stale);
+        all()
+            .filter(|candidate| candidate.is_slow())
+            .map(|slow| {
+                let peers = || all().map(|candidate| candidate.load.slowness());
+                SlowUpstream {
+                    upstream: Arc::clone(&slow.upstream),
+                    patience: PerClass::from_fn(|class| {
+                        (self.demands[class] == Demand::Quick)
+                            .then(|| patience(slow.load.slowness(), peers(), class))
+                            .flatten()
+                    }),
+                }
+            })
+            .collect()
+    }
+
     /// Gives an upstream with a reduced share one light request now and then, so that its recovery
     /// is seen.
     pub(super) fn take_recovery_trial(

@@ -107,6 +107,11 @@ impl Tried {
         (self.len > 0 && self.contains(upstream.id)) || self.group.as_ref().is_some_and(is_outside)
     }
 
+    /// Returns how many upstreams the request has tried.
+    pub fn count(&self) -> usize {
+        self.len
+    }
+
     /// True if the request has tried no upstream.
     pub fn is_empty(&self) -> bool {
         self.len == 0

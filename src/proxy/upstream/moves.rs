@@ -1,10 +1,14 @@
-//! Reads that wait for an upstream that has gone move to another.
+//! Reads that wait for an upstream that has gone, or for a slow one, move to another.
 //!
 //! A frozen GeoServer keeps its connections open, so its requests would wait for the whole
 //! `first_byte` timeout. Once probes or requests show that an upstream does not answer, its
 //! requests are interrupted (`connection/interrupt.rs`) and sent to another upstream. A request is
 //! moved if it may be repeated, has received no byte, and has another upstream to go to. Each move
 //! takes one retry from the budget. The lost upstream's requests in flight are added to the budget.
+//!
+//! An upstream that is much slower than its peers (`balance/slowness.rs`) answers, but late. A light
+//! request that has waited there for twice the usual time of its peers moves too: once, and only as
+//! the budget allows.
 //!
 //! The first search may miss a request that was sent at the moment of the loss. So the search is
 //! repeated until the loss is over.
@@ -14,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::peer::UpstreamPeers;
 use super::retry_budget::{Loss, RetryBudget};
@@ -24,6 +28,10 @@ use crate::proxy::connection::interrupt::Interrupts;
 
 /// Between two looks for waits that were missed, or that the budget did not allow to move.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Between two looks for waits at slow upstreams; longer if a look takes long, so that they need at
+/// most a fiftieth of a core.
+const SLOW_LOOK: Duration = Duration::from_millis(20);
 
 /// An attempt that begins this long after its upstream's loss was sent there knowingly.
 const LATE: Duration = Duration::from_secs(1);
@@ -50,6 +58,7 @@ impl WaitMover<'_> {
     pub(in crate::proxy) async fn run(&self, mut shutdown: watch::Receiver<bool>) {
         let mut transitions = self.control.transitions();
         let mut lost: Vec<Lost> = Vec::new();
+        let (mut looks, mut slow_looks) = (every(LOOK), every(SLOW_LOOK));
         loop {
             tokio::select! {
                 ended = shutdown.wait_for(|ended| *ended) => { drop(ended); return; }
@@ -59,8 +68,13 @@ impl WaitMover<'_> {
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
-                () = sleep(LOOK), if !lost.is_empty() => {
+                _ = looks.tick(), if !lost.is_empty() => {
                     lost.iter().for_each(|lost| self.move_from(lost));
+                }
+                _ = slow_looks.tick() => {
+                    let began = Instant::now();
+                    self.move_from_slow_upstreams(began);
+                    slow_looks.reset_after((began.elapsed() * 50).max(SLOW_LOOK));
                 }
             }
         }
@@ -101,6 +115,36 @@ impl WaitMover<'_> {
         }
     }
 
+    fn move_from_slow_upstreams(&self, now: Instant) {
+        let snapshot = self.control.snapshot_full();
+        let percent = snapshot.config.retry.budget_percent;
+        for slow in snapshot.slow_upstreams() {
+            let upstream = &slow.upstream;
+            let moved = self.interrupts.raise(|wait| {
+                let waited = now.saturating_duration_since(wait.since);
+                let moves = wait.upstream == upstream.id
+                    && wait.tried.count() == 1
+                    && slow.keeps_too_long(wait.class, waited)
+                    && wait
+                        .tried
+                        .or_beyond_group(|tried| snapshot.has_place(wait.class, tried))
+                    && upstream.load.slowness().take_leave(now)
+                    && self.budget.try_retry(percent, None, now);
+                if moves {
+                    upstream.load.slowness().learn_unanswered(
+                        wait.class,
+                        upstream.load.in_flight(),
+                        waited,
+                    );
+                }
+                moves
+            });
+            if moved > 0 {
+                tracing::debug!(upstream = %upstream.name, moved, "requests that it answers late move to others");
+            }
+        }
+    }
+
     fn move_from(&self, lost: &Lost) {
         let Lost { upstream, at } = lost;
         let (snapshot, now) = (self.control.snapshot_full(), Instant::now());
@@ -122,6 +166,12 @@ impl WaitMover<'_> {
             tracing::info!(upstream = %upstream.name, moved, "requests that it did not answer move to others");
         }
     }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 /// Whether it failed by not answering, rather than by answering badly.
