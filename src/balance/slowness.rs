@@ -193,7 +193,8 @@ pub struct Slowness {
     /// The share of its weight in the low half, and its slowness as the bits of an `f32` in the
     /// high one.
     verdict: AtomicU64,
-    /// True from the moment its share was at most [`LEFT_SHARE`] until it has its whole share again.
+    /// True from the moment its share was at most [`LEFT_SHARE`] until it has its whole share
+    /// again.
     is_left: AtomicBool,
     /// Time when all requests that left have been made up for (GCRA).
     leaving_until: AtomicU64,

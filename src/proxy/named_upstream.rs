@@ -1,10 +1,10 @@
 //! `X-Geofront-Upstream: NAME`: an administrator's request to one upstream, whatever its health and
 //! mode. Through the front door only the main's administration is reached otherwise.
 //!
-//! The header is obeyed or refused, and never passed on. It counts from an administrator whom a peer
-//! in `trusted_identity` vouches for, and with the admin token. All instances share one data
-//! directory, and what one of them writes there is unknown to the main, so only the main is changed.
-//! The exception is a tile cache, which belongs to its instance.
+//! The header is obeyed or refused, and never passed on. It counts from an administrator whom a
+//! peer in `trusted_identity` vouches for, and with the admin token. All instances share one data
+//! directory, and what one of them writes there is unknown to the main, so only the main is
+//! changed. The exception is a tile cache, which belongs to its instance.
 
 use std::borrow::Cow;
 

@@ -6,9 +6,9 @@
 //! moved if it may be repeated, has received no byte, and has another upstream to go to. Each move
 //! takes one retry from the budget. The lost upstream's requests in flight are added to the budget.
 //!
-//! An upstream that is much slower than its peers (`balance/slowness.rs`) answers, but late. A light
-//! request that has waited there for twice the usual time of its peers moves too: once, and only as
-//! the budget allows.
+//! An upstream that is much slower than its peers (`balance/slowness.rs`) answers, but late. A
+//! light request that has waited there for twice the usual time of its peers moves too: once, and
+//! only as the budget allows.
 //!
 //! The first search may miss a request that was sent at the moment of the loss. So the search is
 //! repeated until the loss is over.
