@@ -62,7 +62,7 @@ async function openPage(browser, url, { width = 1400, height = 900, dark = false
     return result.value;
   };
   // Waits until an expression is true, and returns its value.
-  const until = async (what, expression, limit = 30000) => {
+  const until = async (what, expression, limit = 60000) => {
     for (const end = Date.now() + limit; ;) {
       const value = await evaluate(expression).catch(() => false);
       if (value) return value;

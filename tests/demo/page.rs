@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// Debian has both; the others' tests need neither.
 fn is_there(program: &str) -> bool {
@@ -12,8 +13,12 @@ fn is_there(program: &str) -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
+/// One browser at a time: two of them, each with a cluster, are too much for two cores.
+static BROWSER: Mutex<()> = Mutex::new(());
+
 /// Runs a script of this folder, which drives the real binary in a browser.
 fn drive(script: &str) {
+    let _alone = BROWSER.lock().unwrap_or_else(PoisonError::into_inner);
     for (program, package) in [("node", "nodejs"), ("chromium", "chromium")] {
         assert!(
             is_there(program),
