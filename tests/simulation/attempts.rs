@@ -155,7 +155,7 @@ impl World {
         if is_answered && request.class == RequestClass::Map && self.ledger.contains_key(&key) {
             self.find_stale(&key);
         }
-        if has_failed && is_ours && request.keys.len() < MOST_TRIES {
+        if has_failed && is_ours && request.attempts < MOST_TRIES {
             self.tally.count("a retry");
             self.seek(request);
         } else if is_ours && (has_failed || is_answered) {

@@ -172,10 +172,10 @@ impl<'w> Oracle<'w> {
             serving = serving
                 .or(self.with_a_place(class, keys, |keys| Belongs::Any { keys, tier: *tier }));
         }
-        let found = if tried.is_empty() {
-            trial.or(serving)
-        } else {
+        let found = if request.is_retry() {
             serving.or(trial)
+        } else {
+            trial.or(serving)
         };
         let found = if found == NOBODY {
             let last = untried(self.last_trials(class));

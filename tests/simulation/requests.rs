@@ -38,8 +38,11 @@ pub(crate) struct Request {
     /// Number of times the cluster has rescued it.
     pub(crate) rescues: u32,
     tried: Tried,
-    /// The same, in the ledger's terms.
+    /// The same, in the ledger's terms. An upstream that was removed is no longer among them, even
+    /// if another of the same name and address follows.
     pub(crate) keys: Vec<Key>,
+    /// Attempts begun, also those at upstreams that were removed.
+    pub(crate) attempts: usize,
 }
 
 /// One of a few layers, each with a database of its own.
@@ -74,10 +77,11 @@ impl Request {
     pub(crate) fn begins_at(&mut self, upstream: UpstreamId, key: Key) {
         self.tried.add(upstream);
         self.keys.push(key);
+        self.attempts += 1;
     }
 
     pub(crate) fn is_retry(&self) -> bool {
-        !self.keys.is_empty()
+        self.attempts > 0
     }
 
     pub(crate) fn priority(&self, of_class: Priority) -> Priority {
@@ -160,6 +164,7 @@ impl World {
             rescues: 0,
             tried,
             keys,
+            attempts: 0,
         });
     }
 
