@@ -16,9 +16,10 @@ use super::source::At;
 use super::units::Size;
 use super::value::{FromToml, RawHeaders, Reading, Written};
 use super::{
-    AccessLogDestination, AcmeChallenge, ClientCertificate, Coalesce, CorsHeader, CorsMethod,
-    HeaderField, LogFormat, LogLevel, MainReads, OriginPattern, Role, StalePolicy,
+    AccessLogDestination, AcmeChallenge, ClientCertificate, Coalesce, Coding, CorsHeader,
+    CorsMethod, HeaderField, LogFormat, LogLevel, MainReads, OriginPattern, Role, StalePolicy,
 };
+use crate::ogc::RequestClass;
 
 /// The value of one key, if there is one.
 #[derive(Clone, Debug, Default)]
@@ -242,6 +243,12 @@ table!(RawCors {
     max_age: Duration,
 });
 
+table!(RawCompression {
+    codings: Vec<Written<Coding>>,
+    min_size: Size,
+    classes: Vec<Written<RequestClass>>,
+});
+
 table!(RawClass {
     first_byte: Duration,
     max_body: Size,
@@ -319,6 +326,7 @@ pub(super) struct Raw {
     pub(super) limits: Section<RawLimits>,
     pub(super) clients: Section<RawClients>,
     pub(super) cors: Section<RawCors>,
+    pub(super) compression: Section<RawCompression>,
     pub(super) classes: Vec<Named<RawClass>>,
     /// In the order of the files, and within each in its own.
     pub(super) routes: Vec<Listed<RawRoute>>,
@@ -327,7 +335,7 @@ pub(super) struct Raw {
 }
 
 /// Every table below the top level with its keys, in the order of the documentation.
-pub(super) const SECTIONS: [(&str, &[&str]); 15] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 16] = [
     ("listeners", RawListener::KEYS),
     ("acme", RawAcme::KEYS),
     ("upstreams", RawUpstream::KEYS),
@@ -339,6 +347,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 15] = [
     ("limits", RawLimits::KEYS),
     ("clients", RawClients::KEYS),
     ("cors", RawCors::KEYS),
+    ("compression", RawCompression::KEYS),
     ("classes", RawClass::KEYS),
     ("routes", RawRoute::KEYS),
     ("log", RawLog::KEYS),

@@ -369,6 +369,7 @@ pub(crate) const WITHOUT_DEFAULT: &[&[&str]] = &[
     &["identity_headers"],
     &["public_url"],
     &["cors.origins"],
+    &["compression.codings"],
     &["threads"],
     &[
         "listeners.public.address",
