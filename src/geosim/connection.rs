@@ -223,10 +223,7 @@ impl Exchange<'_> {
         ending: Ending,
         drip: Option<(usize, Duration)>,
     ) -> std::io::Result<Next> {
-        let is_compressed = self.life.behaviour.compresses_text
-            && self.request.lists("accept-encoding", "gzip")
-            && answer.is_compressible();
-        let answer = if is_compressed {
+        let answer = if self.request.lists("accept-encoding", "gzip") && answer.is_compressible() {
             answer.compressed()
         } else {
             answer

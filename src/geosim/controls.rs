@@ -47,6 +47,7 @@ pub(super) struct Counts {
     pub(super) gwc_reloads: AtomicU64,
     pub(super) resets: AtomicU64,
     pub(super) metatiles: AtomicU64,
+    pub(super) truncations: AtomicU64,
     pub(super) starts: AtomicU64,
     pub(super) is_reloading: AtomicBool,
 }
@@ -253,6 +254,11 @@ impl Controls {
         self.counts.metatiles.load(Ordering::Relaxed)
     }
 
+    /// Returns the number of truncations of the tile cache that were ordered and carried out.
+    pub fn truncations(&self) -> u64 {
+        self.counts.truncations.load(Ordering::Relaxed)
+    }
+
     /// How often the instance was started.
     pub fn starts(&self) -> u64 {
         self.counts.starts.load(Ordering::Relaxed)
@@ -271,6 +277,7 @@ impl Counts {
             gwc_reloads: AtomicU64::new(0),
             resets: AtomicU64::new(0),
             metatiles: AtomicU64::new(0),
+            truncations: AtomicU64::new(0),
             starts: AtomicU64::new(0),
             is_reloading: AtomicBool::new(false),
         }

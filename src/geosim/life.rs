@@ -19,6 +19,7 @@ use super::locks::FeatureLocks;
 use super::request::Request;
 use super::sessions::Sessions;
 use super::tile_cache::{TileCache, TileLocks};
+use crate::hash::fnv1a;
 use crate::ogc::RequestClass;
 
 pub(super) struct Life {
@@ -109,6 +110,30 @@ impl Life {
         }
     }
 
+    /// What a tile of this layer or group is drawn from: as it is, its style, and its features. The
+    /// data are the same for all instances; the rest is as this one has loaded it.
+    pub(super) fn look_of(&self, name: &str) -> u64 {
+        let contents = self.catalog().contents;
+        let members = match contents.groups.get(name) {
+            Some(members) => members.iter().map(String::as_str).collect(),
+            None => vec![name],
+        };
+        let looks = members.into_iter().filter_map(|member| {
+            let (name, layer) = contents.layer(member)?;
+            let saved = contents.styles.get(&layer.style);
+            let features = self.data.features_of(name, layer);
+            let (revision, style) = (layer.revision, &layer.style);
+            Some(format!("{name} {revision} {style} {saved:?} {features} "))
+        });
+        fnv1a(looks.collect::<String>().bytes())
+    }
+
+    /// Drops the tiles that a change made here has made old, as GeoServer does where the change was
+    /// made, and nowhere else.
+    pub(super) fn truncate_changed_tiles(&self) {
+        self.tiles().truncate_changed(|layer| self.look_of(layer));
+    }
+
     /// Does the work of `POST /rest/reload`: empties the catalog, then reads the data directory.
     /// Requests that arrive meanwhile are answered from an empty catalog. The layers are those at
     /// the start of the reading; the update sequence is the one at its end.
@@ -153,10 +178,13 @@ impl Life {
 
     /// Changes the catalog in memory and on disk. The caller holds the configuration lock.
     pub(super) fn edit(&self, edit: &Edit) {
-        let mut catalog = self.catalog.write();
-        Arc::make_mut(&mut catalog.contents).apply(edit);
-        catalog.update_sequence += edit.events();
-        self.data.persist(edit, catalog.update_sequence);
+        {
+            let mut catalog = self.catalog.write();
+            Arc::make_mut(&mut catalog.contents).apply(edit);
+            catalog.update_sequence += edit.events();
+            self.data.persist(edit, catalog.update_sequence);
+        }
+        self.truncate_changed_tiles();
     }
 
     /// Publishes a layer as the web interface does: whatever is missing of workspace and store, a

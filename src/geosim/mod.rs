@@ -42,7 +42,8 @@
 //!   one.
 //! - `X-Geosim` names the instance that answered. `X-Geosim-Epoch` counts the edits that its
 //!   catalog has seen (whatever the flavour does to `updateSequence`). `X-Geosim-Tag` repeats the
-//!   request's `geosim_tag`. A request may state its work: `geosim_work=350ms`.
+//!   request's `geosim_tag`. `X-Geosim-Look` stands for the style and the data of a tile.
+//!   A request may state its work: `geosim_work=350ms`.
 //! - [`DataDirectory::writes`] lists everything executed that must not be executed twice.
 //! - [`Controls::requests`] gives the last requests byte for byte.
 //! - Faults begin and end before the call that orders them returns; chance is drawn from a seed.

@@ -64,8 +64,12 @@ fn address_of(call: &TilesCall<'_>) -> Result<TileAddress, Wrong> {
     }
 }
 
-/// The address, if its layer is in the catalog.
+/// The address, if its layer or group is in the catalog.
 fn known(life: &Life, scope: Scope<'_>, mut address: TileAddress) -> Result<TileAddress, Wrong> {
+    let is_group = life.catalog().contents.groups.contains_key(&address.layer);
+    if is_group && scope.workspace.is_none() {
+        return Ok(address);
+    }
     match wms::find_layer(&life.catalog().contents, scope, &address.layer) {
         Ok(layer) => {
             address.layer = layer;
@@ -124,10 +128,19 @@ pub(super) async fn answer_map(
 }
 
 async fn tile(life: &Life, request: &Request, address: &TileAddress) -> (Answer, Option<Done>) {
-    match fetch(life, request, address.metatile()).await {
-        Ok((done, result)) => finished(life, Ok(done), || picture(life, request, address, result)),
+    match fetch(life, request, address).await {
+        Ok((done, tile)) => finished(life, Ok(done), || picture(life, request, address, tile)),
         Err(gave_up) => finished(life, Err(gave_up), Answer::not_found),
     }
+}
+
+/// A tile out of the cache, or just drawn.
+#[derive(Clone, Copy)]
+struct Tile {
+    /// `HIT` or `MISS`.
+    result: &'static str,
+    /// The look of its layer when it was drawn.
+    look: u64,
 }
 
 /// Does the work of a hit or of a miss. Waiting for another's rendering takes no capacity, only
@@ -135,13 +148,16 @@ async fn tile(life: &Life, request: &Request, address: &TileAddress) -> (Answer,
 async fn fetch(
     life: &Life,
     request: &Request,
-    metatile: u64,
-) -> Result<(Done, &'static str), GaveUp> {
-    let patience = life.patience();
-    if !life.tiles().has(metatile) {
+    address: &TileAddress,
+) -> Result<(Done, Tile), GaveUp> {
+    let (patience, metatile) = (life.patience(), address.metatile());
+    let mut look = life.tiles().look_of(metatile);
+    if look.is_none() {
         let lock = life.tile_locks.of(metatile);
         let _rendering = lock.lock().await;
-        if !life.tiles().has(metatile) {
+        look = life.tiles().look_of(metatile);
+        if look.is_none() {
+            let look = life.look_of(&address.layer);
             let work = life.behaviour.metatile_time.draw(&life.controls.dice);
             let done = life.workshop.work(work, patience, &life.controls).await;
             if done.is_ok() {
@@ -149,10 +165,11 @@ async fn fetch(
                     .counts
                     .metatiles
                     .fetch_add(1, Ordering::Relaxed);
-                life.tiles().put(metatile);
+                life.tiles().put(metatile, &address.layer, look);
             }
             life.tile_locks.forget(metatile);
-            return Ok((done?, "MISS"));
+            let result = "MISS";
+            return Ok((done?, Tile { result, look }));
         }
     }
     let done = life
@@ -163,10 +180,11 @@ async fn fetch(
             &life.controls,
         )
         .await?;
-    Ok((done, "HIT"))
+    let (result, look) = ("HIT", look.unwrap_or_default());
+    Ok((done, Tile { result, look }))
 }
 
-fn picture(life: &Life, request: &Request, address: &TileAddress, result: &str) -> Answer {
+fn picture(life: &Life, request: &Request, address: &TileAddress, tile: Tile) -> Answer {
     let answer = if request.header("if-modified-since") == Some(LAST_MODIFIED) {
         Answer::empty(304)
     } else {
@@ -174,7 +192,8 @@ fn picture(life: &Life, request: &Request, address: &TileAddress, result: &str) 
         Answer::ok("image/png", life.painter.paint_tile(address, is_overlay))
     };
     answer
-        .with("geowebcache-cache-result", result)
+        .with("X-Geosim-Look", format!("{:016x}", tile.look))
+        .with("geowebcache-cache-result", tile.result)
         .with("geowebcache-tile-index", address.index())
         .with("geowebcache-gridset", address.gridset.clone())
         .with("Last-Modified", LAST_MODIFIED)

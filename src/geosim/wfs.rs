@@ -212,6 +212,7 @@ fn transaction(
             ),
         };
     }
+    life.truncate_changed_tiles();
     life.note_write("Transaction", request);
     let count = inserted.len();
     Ok(Answer::ok(

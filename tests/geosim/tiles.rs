@@ -195,7 +195,7 @@ fn in_a_shared_store_a_tile_rendered_by_one_instance_is_a_hit_on_all() {
             cluster.main(),
             "POST",
             "/geoserver/gwc/rest/masstruncate",
-            ""
+            "<truncateAll/>"
         )
         .status,
         200
@@ -217,6 +217,40 @@ fn with_stores_of_their_own_every_instance_renders() {
         assert_eq!(result(&get(instance, &tile(5, 1, 1))), "HIT");
         assert_eq!(instance.control().metatiles(), 1);
     }
+}
+
+/// A layer's style is changed on the main: its own cache drops the old tiles, and a replica keeps
+/// them, even after it has loaded the new catalog, until they are truncated there.
+#[test]
+fn a_cache_of_its_own_answers_an_old_tile_until_it_is_truncated_there() {
+    let cluster = Cluster::start_with(
+        1,
+        &Behaviour {
+            tile_store: TileStore::PerInstance,
+            ..Behaviour::default()
+        },
+    );
+    let (main, replica) = (cluster.main(), cluster.replica(1));
+    let look = |instance: &Instance| {
+        let reply = get(instance, &tile(5, 0, 0));
+        reply.header("x-geosim-look").unwrap().to_owned()
+    };
+    let old = look(replica);
+    assert_eq!(look(main), old);
+    let style = "<layer><defaultStyle><name>line</name></defaultStyle></layer>";
+    let layer = "/geoserver/rest/layers/geor:roads";
+    assert_eq!(as_admin(main, "PUT", layer, style).status, 200);
+    let new = look(main);
+    assert_ne!(new, old);
+    as_admin(replica, "POST", "/geoserver/rest/reload", "");
+    assert_eq!(look(replica), old);
+    let truncate =
+        |body: &str| as_admin(replica, "POST", "/geoserver/gwc/rest/masstruncate", body).status;
+    let other = "<truncateLayer><layerName>geor:rivers</layerName></truncateLayer>";
+    assert_eq!((truncate(other), look(replica)), (200, old));
+    assert_eq!(truncate(&other.replace("rivers", "nothing")), 400);
+    assert_eq!(truncate(&other.replace("rivers", "roads")), 200);
+    assert_eq!(look(replica), new);
 }
 
 /// An instance renders nothing until [`let_go`].
