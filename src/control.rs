@@ -22,7 +22,8 @@ use tokio::sync::{Notify, broadcast};
 use crate::balance::CapacityNotifier;
 use crate::cluster::{
     Action, Cluster, ClusterStatus, Event, Fields, Hint, Hold, Memory, Mode, ModeError, ModeOrder,
-    Outcome, Sighting, Snapshot, Subject, SyncError, Ticket, Transition, Upstream, UpstreamId,
+    Outcome, Sighting, Snapshot, Subject, SyncError, Ticket, Transition, Truncation, Upstream,
+    UpstreamId,
 };
 use crate::config::{Config, UpstreamName};
 use crate::ogc::RequestClass;
@@ -159,6 +160,11 @@ impl Control {
     /// Like [`Self::hint`], with the details of the request.
     pub fn sight(&self, sighting: &Sighting, now: Instant) -> Ticket {
         self.change(|cluster| cluster.sight(sighting, now))
+    }
+
+    /// Reports a truncation of tiles that an upstream has carried out.
+    pub fn note_truncation(&self, by: UpstreamId, truncation: &Truncation, now: Instant) {
+        self.change(|cluster| ((), cluster.note_truncation(by, truncation, now)));
     }
 
     /// Orders a reload of all replicas; returns their future epoch.

@@ -13,8 +13,6 @@ use geofront::ogc::RequestClass;
 
 #[path = "config_keys/acme.rs"]
 mod acme;
-#[path = "config_keys/compression.rs"]
-mod compression;
 #[path = "config_keys/cors.rs"]
 mod cors;
 #[path = "config_keys/https.rs"]
@@ -119,8 +117,7 @@ fn every_key_changes_the_configuration_and_the_change_is_reported() {
             .iter()
             .chain(routes::CASES)
             .chain(acme::CASES)
-            .chain(cors::CASES)
-            .chain(compression::CASES);
+            .chain(cors::CASES);
         let mut cases = CASES.iter().chain(more);
         let Some((_, before, after)) = cases.find(|(case, _, _)| *case == key) else {
             panic!("`{key}` has no case: what does it change?");
@@ -147,8 +144,7 @@ fn every_key_changes_the_configuration_and_the_change_is_reported() {
             + https::CASES.len()
             + routes::CASES.len()
             + acme::CASES.len()
-            + cors::CASES.len()
-            + compression::CASES.len(),
+            + cors::CASES.len(),
         known_keys().len(),
         "a case for a key that is not there"
     );

@@ -240,6 +240,12 @@ pub struct UpstreamCatalog {
     pub last_reload: Option<CatalogReload>,
     /// Time until the next attempt after a failed reload.
     pub retry_seconds: Option<u64>,
+    /// Truncations that its own tile cache still needs (`catalog.tile_caches`).
+    #[serde(default)]
+    pub truncations_owed: usize,
+    /// Cause of the last failed truncation, until one succeeds.
+    #[serde(default)]
+    pub truncation_failure: Option<String>,
 }
 
 /// The outcome of an upstream's last catalog reload.
@@ -283,6 +289,8 @@ impl From<&cluster::UpstreamCatalog> for UpstreamCatalog {
             phase: status.phase.into(),
             last_reload: status.last_reload.as_ref().map(last_reload),
             retry_seconds: status.retry_in.map(|left| left.as_secs()),
+            truncations_owed: status.tiles.owed,
+            truncation_failure: status.tiles.failure.as_ref().map(Cause::to_string),
         }
     }
 }

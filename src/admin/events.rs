@@ -35,8 +35,9 @@ pub struct Event {
     pub upstream: Option<String>,
     /// `health`, `ejected`, `half-open`, `returned`, `mode`, `added`, `retired`, `configured`,
     /// `catalog-changed`, `stale`, `catalog-reload`, `catalog-fresh`, `catalog-reload-failed`,
-    /// `catalog-reload-postponed`, `condition-began`, `condition-ended`, `roll-began`,
-    /// `roll-ended`, `rolls-paused` or `rolls-resumed`.
+    /// `catalog-reload-postponed`, `tiles-truncated`, `tiles-truncation-failed`,
+    /// `condition-began`, `condition-ended`, `roll-began`, `roll-ended`,
+    /// `rolls-paused` or `rolls-resumed`.
     pub kind: String,
     /// The change and its reason, for people.
     pub text: String,

@@ -643,7 +643,7 @@ byId("find").oninput = fillTail;
 
 // Events ---------------------------------------------------------------------------------------------------------------------
 
-const TONES = { ejected: "warn", "half-open": "warn", returned: "good", "catalog-fresh": "good", "catalog-reload-failed": "bad", "condition-began": "warn", "condition-ended": "good", stale: "warn" };
+const TONES = { ejected: "warn", "half-open": "warn", returned: "good", "catalog-fresh": "good", "catalog-reload-failed": "bad", "tiles-truncation-failed": "warn", "condition-began": "warn", "condition-ended": "good", stale: "warn" };
 let stream = null, lastSeen = 0;
 
 function matches(item) { return item.textContent.toLowerCase().includes(byId("filter").value.trim().toLowerCase()); }

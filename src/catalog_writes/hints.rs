@@ -102,7 +102,7 @@ fn is_ogc_api_styles(request: &RequestHead<'_>, config: &Config) -> bool {
 }
 
 /// Calls `read` with the segments of the path below GeoServer's context.
-fn with_parts<T>(
+pub(super) fn with_parts<T>(
     request: &RequestHead<'_>,
     config: &Config,
     read: impl FnOnce(&[&[u8]]) -> T,

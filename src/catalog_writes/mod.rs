@@ -2,3 +2,4 @@
 
 pub mod hints;
 pub mod scope;
+pub mod tiles;

@@ -41,6 +41,8 @@ pub(super) fn fresh(name: &str) -> Upstream {
             phase: Phase::No,
             last_reload: None,
             retry_seconds: None,
+            truncations_owed: 0,
+            truncation_failure: None,
         },
     }
 }

@@ -55,6 +55,11 @@ pub enum Condition {
         upstream: UpstreamName,
         layer: String,
     },
+    /// Tiles of the upstream's own cache that a change made old could not be dropped.
+    TilesOld {
+        upstream: UpstreamName,
+        cause: Cause,
+    },
     /// No layer is configured for probes and canaries, and none could be chosen. They read
     /// capabilities instead.
     NoProbeLayer { why: String },
@@ -74,7 +79,7 @@ pub struct ConditionStatus {
 
 impl Condition {
     /// Every kind of condition, for metrics and documentation.
-    pub const KINDS: [&'static str; 11] = [
+    pub const KINDS: [&'static str; 12] = [
         "credentials-refused",
         "local-fault",
         "probe-in-doubt",
@@ -83,6 +88,7 @@ impl Condition {
         "shared-fault",
         "update-sequence-unknown",
         "layer-missing",
+        "tiles-old",
         "no-probe-layer",
         "other-process",
         "certificate",
@@ -99,6 +105,7 @@ impl Condition {
             Self::SharedFault { .. } => "shared-fault",
             Self::UpdateSequenceUnknown { .. } => "update-sequence-unknown",
             Self::LayerMissing { .. } => "layer-missing",
+            Self::TilesOld { .. } => "tiles-old",
             Self::NoProbeLayer { .. } => "no-probe-layer",
             Self::OtherProcess => "other-process",
             Self::Certificate(_) => "certificate",
@@ -112,7 +119,7 @@ impl Condition {
             Self::LocalFault { .. } | Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => None,
             Self::SharedFault { .. } | Self::CanaryInDoubt { .. } => None,
             Self::UpdateSequenceUnknown { main } => Some(main),
-            Self::LayerMissing { upstream, .. } => Some(upstream),
+            Self::LayerMissing { upstream, .. } | Self::TilesOld { upstream, .. } => Some(upstream),
             Self::NoProbeLayer { .. } | Self::OtherProcess | Self::Certificate(_) => None,
         }
     }
@@ -130,7 +137,7 @@ impl Condition {
                 Some(layer) => layer.as_str(),
                 None => cause.as_str(),
             }),
-            Self::UpdateSequenceUnknown { .. } => None,
+            Self::UpdateSequenceUnknown { .. } | Self::TilesOld { .. } => None,
             Self::LayerMissing { layer, .. } => Some(layer.as_str()),
             Self::NoProbeLayer { .. } | Self::OtherProcess => None,
             Self::Certificate(trouble) => Some(trouble.subject.as_str()),
@@ -172,6 +179,10 @@ impl Condition {
                 "turn GeoServer's global services on, or give credentials under [geoserver] that may read /rest/settings; until then \
                  `geofront sync` after each change that does not pass through geofront"
             }
+            Self::TilesOld { .. } => {
+                "look at GeoServer's log and at the credentials under [geoserver]; geofront tries again, and the upstream serves \
+                 meanwhile, with old tiles among the others"
+            }
             Self::NoProbeLayer { .. } => {
                 "name a small public layer as `probe_layer` under [health]; until then an empty catalog looks well to probes"
             }
@@ -194,7 +205,7 @@ impl Condition {
             | Self::SharedFault { .. } => true,
             Self::ProbeInDoubt { .. } | Self::CanaryInDoubt { .. } | Self::FailOpen { .. } => true,
             Self::UpdateSequenceUnknown { .. } => true,
-            Self::LayerMissing { .. } | Self::Certificate(_) => true,
+            Self::LayerMissing { .. } | Self::TilesOld { .. } | Self::Certificate(_) => true,
             Self::NoProbeLayer { .. } | Self::OtherProcess => false,
         }
     }
@@ -263,6 +274,9 @@ impl fmt::Display for Condition {
             Self::OtherProcess => f.write_str(
                 "another geofront with the same state file runs: this one reloads no catalog until that one has ended",
             ),
+            Self::TilesOld { upstream, cause } => {
+                write!(f, "{upstream} does not drop old tiles from its cache: {cause}")
+            }
             Self::NoProbeLayer { why } => {
                 write!(f, "no layer could be chosen for probes and canaries: {why}")
             }
@@ -323,6 +337,10 @@ mod tests {
             Condition::LayerMissing {
                 upstream: name("replica2"),
                 layer: "geor:roads".to_owned(),
+            },
+            Condition::TilesOld {
+                upstream: name("replica2"),
+                cause: Cause::Status(500),
             },
             Condition::NoProbeLayer {
                 why: "the main's capabilities list no layer".to_owned(),

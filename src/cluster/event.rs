@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Cause, FileChange, LayerChoice, Outcome, ProbeReport, Subject, Upstream, UpstreamId};
+use super::{
+    Cause, FileChange, LayerChoice, Outcome, ProbeReport, Subject, Truncation, Upstream, UpstreamId,
+};
 use crate::config::{Address, CertificateTrouble, Config, UpstreamName};
 
 /// An event for the cluster.
@@ -64,6 +66,12 @@ pub enum Event {
         sent_at: Instant,
         outcome: Result<(), Cause>,
     },
+    /// A truncation of tiles, begun at `sent_at`, ended.
+    TilesTruncated {
+        upstream: UpstreamId,
+        sent_at: Instant,
+        outcome: Result<(), Cause>,
+    },
     /// The choice of a layer for probes and canaries, requested at `sent_at`, ended with a layer or
     /// with the reason why there is none.
     LayerChosen {
@@ -103,6 +111,11 @@ pub enum Action {
     /// Reload the main, and report one [`Event::MainReloaded`]. The main reads the data directory
     /// before its replicas do, and goes on serving the classes that only it serves.
     ReloadMain(Arc<Upstream>),
+    /// Drop tiles of an upstream's own cache, and report one [`Event::TilesTruncated`].
+    TruncateTiles {
+        upstream: Arc<Upstream>,
+        truncation: Truncation,
+    },
     /// Choose a layer, and report one [`Event::LayerChosen`].
     ChooseLayer(LayerChoice),
     /// Test the canary of a reloaded replica, and report one [`Event::CanaryTested`].

@@ -14,8 +14,8 @@ use super::upstreams::Upstreams;
 use super::{
     Action, CatalogMachine, ClusterStatus, Condition, Event, Hint, Hold, LastServing, Memory, Mode,
     ModeError, ModeOrder, Outcome, ProbeReport, ReloadPhase, ReplicaCatalog, RollReport, Sighting,
-    Snapshot, Subject, SyncError, Ticket, Transition, TransitionKind, Tried, Upstream, UpstreamId,
-    reconcile,
+    Snapshot, Subject, SyncError, Ticket, Transition, TransitionKind, Tried, Truncation, Upstream,
+    UpstreamId, reconcile,
 };
 use crate::config::{Address, CertificateTrouble, Config, Role, UpstreamConfig, UpstreamName};
 use crate::health::Schedule;
@@ -127,6 +127,7 @@ impl Cluster {
             | Event::CanaryTested { .. }
             | Event::CanaryTried { .. }
             | Event::MainReloaded { .. }
+            | Event::TilesTruncated { .. }
             | Event::DirectoryChanged(_)
             | Event::StaleSeen { .. } => self.catalog.handle(&mut self.upstreams, event, now),
             Event::CertificatesChecked(troubles) => self.certificates = troubles,
@@ -290,6 +291,20 @@ impl Cluster {
         (ticket, self.upstreams.take_transitions())
     }
 
+    /// Takes in a truncation of tiles that an upstream has carried out. All others with a cache of
+    /// their own owe the same.
+    pub fn note_truncation(
+        &mut self,
+        carried_out_by: UpstreamId,
+        truncation: &Truncation,
+        now: Instant,
+    ) -> Vec<Transition> {
+        self.catalog
+            .owe_truncation(&mut self.upstreams, carried_out_by, truncation);
+        self.settle(now);
+        self.upstreams.take_transitions()
+    }
+
     /// Orders a reload of all replicas now. Returns the epoch that they will have.
     pub fn order_sync(&mut self, now: Instant) -> Result<(u64, Vec<Transition>), SyncError> {
         let epoch = self.catalog.order(&mut self.upstreams, now)?;
@@ -429,6 +444,7 @@ impl Cluster {
             }
         }
         self.catalog.meet_the_main(&mut self.upstreams, main, now);
+        self.catalog.forget_shared_tiles(&mut self.upstreams, now);
         let interval = self
             .upstreams
             .config

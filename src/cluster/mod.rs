@@ -52,8 +52,8 @@ mod tests;
 pub use crate::health::HealthState;
 pub use catalog::{
     About, CatalogStatus, ChangeSource, Concern, FileChange, Hint, Hold, LastCatalogReload,
-    ReloadPhase, ReplicaRoll, RollReason, RollReport, Sighting, SyncError, Ticket, Tickets,
-    UpstreamCatalog,
+    ReloadPhase, ReplicaRoll, RollReason, RollReport, Sighting, SyncError, TRUNCATION_LIMIT,
+    Ticket, Tickets, TileCacheStatus, Truncation, TruncationCall, UpstreamCatalog,
 };
 pub use chosen_layer::LayerChoice;
 pub use condition::{Condition, ConditionStatus};

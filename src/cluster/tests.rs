@@ -22,6 +22,7 @@ mod rescue;
 mod rolls;
 mod selection;
 mod slowness;
+mod tile_caches;
 
 /// Returns the defaults of `[catalog]`.
 pub(super) fn catalog_config() -> crate::config::Catalog {

@@ -5,7 +5,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Cause, ChangeSource, Condition, HealthState, Mode, RollReason, RollReport};
+use super::{
+    Cause, ChangeSource, Condition, HealthState, Mode, RollReason, RollReport, Truncation,
+};
 use crate::config::UpstreamName;
 use crate::ogc::RequestClass;
 
@@ -98,6 +100,16 @@ pub enum TransitionKind {
     ReloadPostponed {
         class: RequestClass,
     },
+    /// It dropped old tiles from its own cache.
+    TilesTruncated {
+        truncation: Truncation,
+        took: Duration,
+    },
+    TruncationFailed {
+        truncation: Truncation,
+        cause: Cause,
+        retry_in: Duration,
+    },
     /// The first replica leaves service.
     RollBegan {
         epoch: u64,
@@ -127,7 +139,8 @@ impl Transition {
             TransitionKind::ReloadBegan { still_running, .. } => *still_running > 0,
             TransitionKind::Ejected { .. }
             | TransitionKind::Stale { .. }
-            | TransitionKind::ReloadFailed { .. } => true,
+            | TransitionKind::ReloadFailed { .. }
+            | TransitionKind::TruncationFailed { .. } => true,
             TransitionKind::ConditionBegan { .. } => true,
             TransitionKind::ConditionEnded { .. } => false,
             TransitionKind::RollBegan { .. }
@@ -145,7 +158,8 @@ impl Transition {
             TransitionKind::Configured { .. }
             | TransitionKind::Moved { .. }
             | TransitionKind::CatalogChanged { .. }
-            | TransitionKind::Reloaded { .. } => false,
+            | TransitionKind::Reloaded { .. }
+            | TransitionKind::TilesTruncated { .. } => false,
         }
     }
 }
@@ -172,6 +186,8 @@ impl TransitionKind {
             Self::Reloaded { .. } => "catalog-fresh",
             Self::ReloadFailed { .. } => "catalog-reload-failed",
             Self::ReloadPostponed { .. } => "catalog-reload-postponed",
+            Self::TilesTruncated { .. } => "tiles-truncated",
+            Self::TruncationFailed { .. } => "tiles-truncation-failed",
             Self::ConditionBegan { .. } => "condition-began",
             Self::ConditionEnded { .. } => "condition-ended",
             Self::RollBegan { .. } => "roll-began",
@@ -299,6 +315,20 @@ impl fmt::Display for TransitionKind {
                     "its catalog reload is postponed: it alone can answer a request of class {class}"
                 )
             }
+            Self::TilesTruncated { truncation, took } => write!(
+                f,
+                "dropped {truncation} from its cache, after {:.1} s",
+                took.as_secs_f64()
+            ),
+            Self::TruncationFailed {
+                truncation,
+                cause,
+                retry_in,
+            } => write!(
+                f,
+                "could not drop {truncation} from its cache: {cause}; the next try is in {} s",
+                retry_in.as_secs()
+            ),
             Self::ConditionBegan { condition } => {
                 write!(f, "{condition}. To do: {}", condition.remedy())
             }

@@ -36,12 +36,22 @@ pub struct Catalog {
     pub reload_main: bool,
     /// Also reload GeoWebCache's configuration.
     pub reload_gwc: bool,
+    pub tile_caches: TileCaches,
     pub stale: StalePolicy,
     /// A user who changed the catalog reads from the main until the replicas have the change, at
     /// most this long; zero for never.
     pub read_your_writes: Duration,
     /// The file that keeps modes and catalogs of the upstreams across restarts.
     pub state_file: Option<PathBuf>,
+}
+
+/// Where GeoServers keep the tiles of GeoWebCache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TileCaches {
+    /// All of them in one place. A tile that one GeoServer drops is gone for all.
+    Shared,
+    /// Each in a place of its own. Truncations are repeated on each.
+    Own,
 }
 
 /// The use of stale replicas when no fresh replica can take a read.

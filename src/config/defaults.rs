@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::units::Size;
 use super::{
     AccessLogDestination, Coalesce, LogFormat, LogLevel, MainReads, MaxInFlight, PerUser, Priority,
-    StalePolicy,
+    StalePolicy, TileCaches,
 };
 use crate::ogc::RequestClass;
 
@@ -115,6 +115,9 @@ pub(super) const DRAIN_TIMEOUT: Duration = minutes(2);
 /// Catalogs of a hundred thousand layers on a slow share take minutes, and a second reload would
 /// double the outage.
 pub(super) const RELOAD_TIMEOUT: Duration = minutes(10);
+/// The data directory is shared, and GeoWebCache keeps its tiles there unless it is configured
+/// otherwise.
+pub(super) const TILE_CACHES: TileCaches = TileCaches::Shared;
 /// An old map is better than none, and better than all maps from the one main.
 pub(super) const STALE: StalePolicy = StalePolicy::Serve;
 /// Longer than a roll usually takes. A publisher wants to see the change at once.
@@ -223,20 +226,6 @@ pub(super) const CORS_MAX_AGES: RangeInclusive<Duration> =
     Duration::ZERO..=Duration::from_secs(86_400);
 /// Each request is compared with every origin.
 pub(super) const MAX_ORIGINS: usize = 256;
-
-// ---- [compression]
-
-/// One packet: a shorter body would arrive no sooner.
-pub(super) const COMPRESSION_MIN_SIZE: Size = Size(1024);
-pub(super) const COMPRESSION_MIN_SIZES: RangeInclusive<Size> = Size(0)..=Size(1 << 30);
-
-/// Administration has pages and documents with secrets in them, which compression can leak
-/// (BREACH).
-pub(super) fn compressed_classes() -> Vec<RequestClass> {
-    let mut classes = RequestClass::ALL.to_vec();
-    classes.retain(|class| !matches!(class, RequestClass::Admin | RequestClass::Ui));
-    classes
-}
 
 // ---- [classes.NAME]
 

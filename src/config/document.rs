@@ -91,7 +91,6 @@ fn read_top(
         "limits" => read_section(name, value, &mut raw.limits, reading),
         "clients" => read_section(name, value, &mut raw.clients, reading),
         "cors" => read_section(name, value, &mut raw.cors, reading),
-        "compression" => read_section(name, value, &mut raw.compression, reading),
         "log" => read_section(name, value, &mut raw.log, reading),
         "shutdown" => read_section(name, value, &mut raw.shutdown, reading),
         _ if kind == FileKind::Included && RawTop::KEYS.contains(&name) => {

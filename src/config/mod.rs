@@ -10,7 +10,6 @@ mod catalog;
 mod change;
 mod clients;
 mod coalesce;
-mod compression;
 pub(crate) mod control_flow;
 mod cors;
 mod count;
@@ -46,11 +45,10 @@ use std::time::Duration;
 use crate::ogc::PerClass;
 
 pub use acme::{Acme, AcmeCertificate, AcmeChallenge};
-pub use catalog::{Catalog, StalePolicy};
+pub use catalog::{Catalog, StalePolicy, TileCaches};
 pub use change::Change;
 pub use clients::ClientLimits;
 pub use coalesce::Coalesce;
-pub use compression::{Coding, Compression};
 pub use control_flow::{
     Addressed, ControlFlow, CountedBy, Limit, Operations, PriorityHeader, Rate, Rule,
 };
@@ -97,7 +95,6 @@ pub struct Config {
     pub limits: Limits,
     pub clients: ClientLimits,
     pub cors: Cors,
-    pub compression: Compression,
     pub classes: PerClass<ClassConfig>,
     /// The first that applies to a request decides.
     pub routes: Vec<RouteRule>,

@@ -16,10 +16,9 @@ use super::source::At;
 use super::units::Size;
 use super::value::{FromToml, RawHeaders, Reading, Written};
 use super::{
-    AccessLogDestination, AcmeChallenge, ClientCertificate, Coalesce, Coding, CorsHeader,
-    CorsMethod, HeaderField, LogFormat, LogLevel, MainReads, OriginPattern, Role, StalePolicy,
+    AccessLogDestination, AcmeChallenge, ClientCertificate, Coalesce, CorsHeader, CorsMethod,
+    HeaderField, LogFormat, LogLevel, MainReads, OriginPattern, Role, StalePolicy, TileCaches,
 };
-use crate::ogc::RequestClass;
 
 /// The value of one key, if there is one.
 #[derive(Clone, Debug, Default)]
@@ -191,6 +190,7 @@ table!(RawCatalog {
     reload_security: bool,
     reload_main: bool,
     reload_gwc: bool,
+    tile_caches: TileCaches,
     stale: StalePolicy,
     read_your_writes: Duration,
     state_file: String,
@@ -241,12 +241,6 @@ table!(RawCors {
     headers: Vec<Written<CorsHeader>>,
     credentials: bool,
     max_age: Duration,
-});
-
-table!(RawCompression {
-    codings: Vec<Written<Coding>>,
-    min_size: Size,
-    classes: Vec<Written<RequestClass>>,
 });
 
 table!(RawClass {
@@ -326,7 +320,6 @@ pub(super) struct Raw {
     pub(super) limits: Section<RawLimits>,
     pub(super) clients: Section<RawClients>,
     pub(super) cors: Section<RawCors>,
-    pub(super) compression: Section<RawCompression>,
     pub(super) classes: Vec<Named<RawClass>>,
     /// In the order of the files, and within each in its own.
     pub(super) routes: Vec<Listed<RawRoute>>,
@@ -335,7 +328,7 @@ pub(super) struct Raw {
 }
 
 /// Every table below the top level with its keys, in the order of the documentation.
-pub(super) const SECTIONS: [(&str, &[&str]); 16] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 15] = [
     ("listeners", RawListener::KEYS),
     ("acme", RawAcme::KEYS),
     ("upstreams", RawUpstream::KEYS),
@@ -347,7 +340,6 @@ pub(super) const SECTIONS: [(&str, &[&str]); 16] = [
     ("limits", RawLimits::KEYS),
     ("clients", RawClients::KEYS),
     ("cors", RawCors::KEYS),
-    ("compression", RawCompression::KEYS),
     ("classes", RawClass::KEYS),
     ("routes", RawRoute::KEYS),
     ("log", RawLog::KEYS),

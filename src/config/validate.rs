@@ -10,7 +10,6 @@ mod catalog;
 mod check;
 mod classes;
 mod clients;
-mod compression;
 mod cors;
 mod geoserver;
 mod limits;
@@ -74,13 +73,12 @@ impl Check<'_> {
             threads,
             upstreams,
             health: self.health(&raw.health.table),
-            catalog: self.catalog(&raw.catalog.table),
+            catalog: self.catalog(&raw.catalog.table, &geoserver.credentials),
             timeouts: self.timeouts(&raw.timeouts.table),
             retry: self.retry(&raw.retry.table),
             limits,
             clients: self.clients(&raw.clients.table),
             cors: self.cors(&raw.cors.table),
-            compression: self.compression(&raw.compression.table),
             classes: self.classes(&raw.classes, &names),
             routes: self.routes(&raw.routes, &geoserver.context, &names),
             geoserver,

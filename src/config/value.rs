@@ -14,10 +14,9 @@ use super::diagnostics::{Problem, suggestion};
 use super::source::{At, FileId, Sources};
 use super::units::{Size, parse_duration, parse_size, show_duration, show_size};
 use super::{
-    AccessLogDestination, AcmeChallenge, ClientCertificate, Coding, CorsHeader, CorsMethod,
-    HeaderField, LogFormat, LogLevel, MainReads, OriginPattern, Role, StalePolicy,
+    AccessLogDestination, AcmeChallenge, ClientCertificate, CorsHeader, CorsMethod, HeaderField,
+    LogFormat, LogLevel, MainReads, OriginPattern, Role, StalePolicy, TileCaches,
 };
-use crate::ogc::RequestClass;
 
 /// A value and its place.
 #[derive(Clone, Debug)]
@@ -276,30 +275,6 @@ impl FromText for CorsHeader {
     }
 }
 
-impl FromText for Coding {
-    const RULE: &'static str = "\"gzip\" or \"zstd\"";
-
-    fn from_text(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|coding| coding.as_str() == text)
-    }
-
-    fn hint(text: &str) -> String {
-        suggestion(text, Self::ALL.map(Self::as_str))
-    }
-}
-
-impl FromText for RequestClass {
-    const RULE: &'static str = "a class of requests, such as \"capabilities\"";
-
-    fn from_text(text: &str) -> Option<Self> {
-        Self::from_name(text)
-    }
-
-    fn hint(text: &str) -> String {
-        suggestion(text, Self::ALL.map(Self::as_str))
-    }
-}
-
 impl FromText for AccessLogDestination {
     const RULE: &'static str = "\"stdout\", \"off\" or the whole path of a file";
 
@@ -350,6 +325,7 @@ words!(Role, "\"main\" or \"replica\"", "main" => Main, "replica" => Replica);
 words!(ClientCertificate, "\"required\" or \"optional\"", "required" => Required, "optional" => Optional);
 words!(AcmeChallenge, "\"http-01\" or \"tls-alpn-01\"", "http-01" => Http01, "tls-alpn-01" => TlsAlpn01);
 words!(MainReads, "\"backup\", \"always\" or \"never\"", "backup" => Backup, "always" => Always, "never" => Never);
+words!(TileCaches, "\"shared\" or \"own\"", "shared" => Shared, "own" => Own);
 words!(StalePolicy, "\"serve\" or \"avoid\"", "serve" => Serve, "avoid" => Avoid);
 words!(LogFormat, "\"logfmt\" or \"json\"", "logfmt" => Logfmt, "json" => Json);
 words!(LogLevel, "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",

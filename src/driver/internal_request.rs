@@ -36,12 +36,18 @@ pub(super) struct InternalRequest {
     pub(super) method: &'static str,
     /// Path and query.
     pub(super) target: String,
-    /// Body of a form.
-    pub(super) body: Option<&'static str>,
+    body: Option<Body>,
     /// The request carries the credentials of `[geoserver]`.
     authenticates: bool,
     /// True if the request allows a persistent connection, so that the answer states its timeout.
     keeps_alive: bool,
+}
+
+/// The body of a request.
+#[derive(Clone, Debug)]
+struct Body {
+    content_type: String,
+    bytes: Bytes,
 }
 
 /// The answer, as far as it was read.
@@ -112,12 +118,24 @@ impl InternalRequest {
         }
     }
 
-    /// A POST request with the credentials of `[geoserver]`.
-    pub(super) fn post(target: String, body: &'static str) -> Self {
+    /// A POST request of a form with the credentials of `[geoserver]`.
+    pub(super) fn post(target: String, form: &'static str) -> Self {
+        Self::post_as(
+            "application/x-www-form-urlencoded",
+            target,
+            Bytes::from_static(form.as_bytes()),
+        )
+    }
+
+    /// A POST request of a document with the credentials of `[geoserver]`.
+    pub(super) fn post_as(content_type: &str, target: String, bytes: Bytes) -> Self {
         Self {
             method: "POST",
             target,
-            body: Some(body),
+            body: Some(Body {
+                content_type: content_type.to_owned(),
+                bytes,
+            }),
             authenticates: true,
             keeps_alive: false,
         }
@@ -137,9 +155,9 @@ impl InternalRequest {
             "close"
         };
         request.insert_header("Connection", connection)?;
-        if let Some(body) = self.body {
-            request.insert_header("Content-Type", "application/x-www-form-urlencoded")?;
-            request.insert_header("Content-Length", body.len().to_string())?;
+        if let Some(body) = &self.body {
+            request.insert_header("Content-Type", body.content_type.as_str())?;
+            request.insert_header("Content-Length", body.bytes.len().to_string())?;
         }
         // Internal requests go ahead in control-flow's queue (`ows.priority.http` in geOrchestra's
         // data directory).
@@ -207,7 +225,7 @@ impl InternalClient {
         };
         let (mut session, _) = connected.map_err(|error| cause_of(&error, not_connected))?;
         deadline
-            .bound("no answer", send(&mut session, head, request.body))
+            .bound("no answer", send(&mut session, head, request.body.as_ref()))
             .await??;
         let head = deadline
             .bound("no answer", read_head(&mut session, upstream))
@@ -236,7 +254,7 @@ impl InternalClient {
 async fn send(
     session: &mut HttpSession,
     request: RequestHeader,
-    body: Option<&'static str>,
+    body: Option<&Body>,
 ) -> Result<(), Cause> {
     let lost = |error: BError| cause_of(&error, |_| Cause::Reset("before the request was sent"));
     session
@@ -244,10 +262,7 @@ async fn send(
         .await
         .map_err(lost)?;
     if let Some(body) = body {
-        session
-            .write_body(&Bytes::from_static(body.as_bytes()))
-            .await
-            .map_err(lost)?;
+        session.write_body(&body.bytes).await.map_err(lost)?;
         session.finish_body().await.map_err(lost)?;
     }
     Ok(())

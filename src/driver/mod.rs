@@ -18,6 +18,7 @@ mod probe;
 mod probe_request;
 pub mod state_file;
 mod state_lock;
+mod truncation;
 pub mod wall_clock;
 
 use std::sync::Arc;
@@ -28,7 +29,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::cluster::{
-    Action, Event, LayerChoice, Outcome, ProbeReport, Transition, TransitionKind, Upstream,
+    Action, Cause, Event, LayerChoice, Outcome, ProbeReport, Transition, TransitionKind,
+    Truncation, Upstream,
 };
 use crate::config::Config;
 use crate::control::Control;
@@ -106,6 +108,10 @@ impl Driver {
                 Some(Action::TryCredentials(upstream)) => self.start_trying(upstream),
                 Some(Action::ReloadCatalog(upstream)) => self.start_reload(upstream),
                 Some(Action::ReloadMain(upstream)) => self.start_main_reload(upstream),
+                Some(Action::TruncateTiles {
+                    upstream,
+                    truncation,
+                }) => self.start_truncation(upstream, truncation),
                 None => return self.remember(),
             }
         }
@@ -212,6 +218,30 @@ impl Driver {
         self.reloads.spawn(async move {
             let event = catalog::reload_main(&prober, upstream, &config).await;
             control.handle(event, Instant::now());
+        });
+    }
+
+    fn start_truncation(&mut self, upstream: Arc<Upstream>, truncation: Truncation) {
+        let (control, metrics, prober, config) = (
+            Arc::clone(&self.control),
+            Arc::clone(&self.metrics),
+            Arc::clone(&self.prober),
+            self.config(),
+        );
+        self.reloads.spawn(async move {
+            let sent_at = Instant::now();
+            let outcome = truncation::truncate(&prober, &upstream, &truncation, &config).await;
+            let label = outcome.as_ref().map_or_else(Cause::kind, |()| "success");
+            metrics.tiles_truncated(&upstream.name, label);
+            tracing::debug!(upstream = %upstream.name, outcome = label, "truncated {truncation}");
+            control.handle(
+                Event::TilesTruncated {
+                    upstream: upstream.id,
+                    sent_at,
+                    outcome,
+                },
+                Instant::now(),
+            );
         });
     }
 

@@ -69,7 +69,7 @@ async fn an_upstream_that_hangs_goes_down_with_its_cause() {
     health_becomes(&running.control, HealthState::Down).await;
     assert_eq!(
         replica(&running.control).last_cause,
-        Some(crate::cluster::Cause::Timeout("no answer"))
+        Some(Cause::Timeout("no answer"))
     );
 }
 

@@ -9,7 +9,6 @@
 //! upstreams are those of the configuration.
 
 mod clients;
-mod compression;
 mod counts;
 mod histogram;
 mod labelled;
@@ -32,7 +31,6 @@ use crate::config::UpstreamName;
 use crate::ogc::RequestClass;
 
 pub use clients::{ClientConnections, ClientExcess, SlowClients};
-pub use compression::{CompressedAnswer, CompressionMetrics, MAX_COMPRESSED_AT_ONCE};
 pub use counts::{ClassCounts, Counts, UpstreamCounts};
 pub use histogram::Buckets;
 use labelled::Labelled;
@@ -110,7 +108,6 @@ pub struct Metrics {
     last_reload_refused: AtomicBool,
     pub client_connections: ClientConnections,
     pub slow_clients: SlowClients,
-    pub compression: Arc<CompressionMetrics>,
 }
 
 impl Metrics {
@@ -139,7 +136,6 @@ impl Metrics {
             last_reload_refused: AtomicBool::new(false),
             client_connections: ClientConnections::default(),
             slow_clients: SlowClients::default(),
-            compression: Arc::default(),
         })
     }
 
@@ -271,6 +267,11 @@ impl Metrics {
         if let Some(took) = took {
             histogram::observe(&self.catalog_reload_times, 0, took);
         }
+    }
+
+    /// Counts a truncation of the tile cache of an upstream.
+    pub fn tiles_truncated(&self, upstream: &UpstreamName, outcome: &'static str) {
+        self.upstream(upstream).truncations.count(outcome, 0);
     }
 
     /// Counts a TLS handshake with a client.

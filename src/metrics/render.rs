@@ -34,7 +34,6 @@ impl Metrics {
         families.extend(self.catalog_families(status));
         families.extend(self.config_families(status.revision));
         families.extend(self.client_families());
-        families.extend(self.compression_families());
         families.extend(self.tls_families());
         families.extend(self.limit_families(status));
         families.extend(process::families());
@@ -168,7 +167,7 @@ impl Metrics {
         ]
     }
 
-    fn catalog_families(&self, status: &ClusterStatus) -> [MetricFamily; 5] {
+    fn catalog_families(&self, status: &ClusterStatus) -> [MetricFamily; 7] {
         let upstreams: Vec<_> = self
             .upstreams
             .lock()
@@ -181,6 +180,15 @@ impl Metrics {
         let postponed = upstreams
             .iter()
             .flat_map(|(name, metrics)| by_label(name, "class", &metrics.postponed_reloads));
+        let truncations = upstreams
+            .iter()
+            .flat_map(|(name, metrics)| by_label(name, "outcome", &metrics.truncations));
+        let owed = |u: &UpstreamStatus| {
+            gauge_sample(
+                &[("upstream", u.name.as_str())],
+                u.catalog.tiles.owed as f64,
+            )
+        };
         let times = histogram::read(&self.catalog_reload_times, 0)
             .map(|reading| histogram_sample(&[], reading));
         let fresh = |u: &UpstreamStatus| {
@@ -198,6 +206,18 @@ impl Metrics {
                 "Catalog reloads that waited because a request of the class had no other upstream.",
                 COUNTER,
                 postponed,
+            ),
+            family(
+                "geofront_tile_truncations_total",
+                "Truncations of an upstream's own tile cache by outcome.",
+                COUNTER,
+                truncations,
+            ),
+            family(
+                "geofront_tile_truncations_owed",
+                "Truncations that an upstream's own tile cache still needs.",
+                GAUGE,
+                status.upstreams.iter().map(owed),
             ),
             family(
                 "geofront_catalog_reload_seconds",

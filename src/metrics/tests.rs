@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::*;
 use crate::cluster::{
     Cap, CatalogStatus, ClusterStatus, Condition, ConditionStatus, HealthState, Mode, ReloadPhase,
-    UpstreamCatalog, UpstreamStatus,
+    TileCacheStatus, UpstreamCatalog, UpstreamStatus,
 };
 use crate::config::Role;
 
@@ -92,6 +92,7 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
             phase: ReloadPhase::No,
             is_out: false,
             last_reload: None,
+            tiles: TileCacheStatus::default(),
             retry_in: None,
         },
     }
@@ -408,6 +409,7 @@ fn full_scrape() -> String {
     metrics.ejected(&name("a"), "reset");
     metrics.catalog_reloaded(&name("a"), "success", Some(Duration::ZERO));
     metrics.catalog_reload_postponed(&name("a"), RequestClass::Process);
+    metrics.tiles_truncated(&name("a"), "success");
     metrics.queued(RequestClass::Map, Duration::ZERO);
     metrics.config_reloaded("applied");
     metrics.handshake("ok");

@@ -45,6 +45,8 @@ pub struct UpstreamMetrics {
     recent_probes: Mutex<VecDeque<Probe>>,
     pub(super) probes: Labelled,
     pub(super) catalog_reloads: Labelled,
+    /// Truncations of its tile cache.
+    pub(super) truncations: Labelled,
     /// Postponed catalog reloads, by the class of the request for which the reload waited.
     pub(super) postponed_reloads: Labelled,
     pub(super) ejections: Labelled,
@@ -59,6 +61,7 @@ impl UpstreamMetrics {
             recent_probes: Mutex::default(),
             probes: Labelled::new(1, shards),
             catalog_reloads: Labelled::new(1, shards),
+            truncations: Labelled::new(1, shards),
             postponed_reloads: Labelled::new(1, shards),
             ejections: Labelled::new(1, shards),
             retries: Labelled::new(RequestClass::ALL.len(), shards),

@@ -13,6 +13,7 @@
 
 mod body;
 mod body_reader;
+mod changed_features;
 mod charset;
 mod class;
 mod classify;
@@ -45,6 +46,7 @@ mod xml;
 
 pub use body::UNREADABLE_CONTENT_TYPE;
 pub use body_reader::BodyReader;
+pub use changed_features::{ChangedType, changed_types};
 pub use class::{ClassRow, PerClass, RequestClass, RetryRule, Retryable, Servers, Writes, retry};
 pub use classify::{body_need, classify};
 pub use error_shape::{ErrorShape, error_shape};

@@ -43,7 +43,8 @@ async fn status_has_every_field_that_scripts_rely_on() {
         "max_in_flight": 10, "max_in_flight_learned": true, "slower_in_flight": 0, "max_slower_in_flight": 8,
         "heavy_in_flight": 0, "max_heavy_in_flight": 2, "reachable": true, "control_flow_delay_ms": null, "weight": 100, "effective_weight": 100,
         "since_seconds": 0, "last_cause": null, "last_probe_ms": 7, "requests_total": 0, "errors_total": 0,
-        "catalog": {"fresh": true, "epoch": 0, "number": null, "doing": "no", "last_reload": null, "retry_seconds": null},
+        "catalog": {"fresh": true, "epoch": 0, "number": null, "doing": "no", "last_reload": null, "retry_seconds": null,
+            "truncations_owed": 0, "truncation_failure": null},
     });
     assert_eq!(*slave, expected);
     let classes = [json!({"class": "map", "waiting": 3, "users": 2, "longest_ms": 1250})];
@@ -212,12 +213,13 @@ async fn the_status_shows_the_catalog_before_and_after_a_change() {
     status["upstreams"][2]["catalog"]["last_reload"]["took_ms"] = json!(0);
     let fresh = json!({
         "fresh": true, "epoch": 1, "number": 70, "doing": "no", "last_reload": reload(Value::Null), "retry_seconds": null,
+        "truncations_owed": 0, "truncation_failure": null,
     });
     assert_eq!(status["upstreams"][1]["catalog"], fresh);
     status["upstreams"][2]["catalog"]["retry_seconds"] = json!(9);
     let failed = json!({
         "fresh": false, "epoch": 0, "number": 70, "doing": "failed", "last_reload": reload(json!("status 500")),
-        "retry_seconds": 9,
+        "retry_seconds": 9, "truncations_owed": 0, "truncation_failure": null,
     });
     assert_eq!(status["upstreams"][2]["catalog"], failed);
 }

@@ -286,6 +286,11 @@ impl Admin {
                     sent_at: now,
                     outcome: Ok(()),
                 },
+                Action::TruncateTiles { upstream, .. } => Event::TilesTruncated {
+                    upstream: upstream.id,
+                    sent_at: now,
+                    outcome: Ok(()),
+                },
                 Action::TestCanary(upstream) => Event::CanaryTested {
                     upstream: upstream.id,
                     sent_at: now,

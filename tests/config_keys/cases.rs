@@ -179,6 +179,11 @@ pub(crate) const CASES: &[(&str, &str, &str)] = &[
         "+[catalog]\nreload_main = true\n",
     ),
     ("catalog.reload_gwc", "+", "+[catalog]\nreload_gwc = true\n"),
+    (
+        "catalog.tile_caches",
+        "+[geoserver]\nheaders = { a = \"b\" }\n",
+        "+[geoserver]\nheaders = { a = \"b\" }\n[catalog]\ntile_caches = \"own\"\n",
+    ),
     ("catalog.stale", "+", "+[catalog]\nstale = \"avoid\"\n"),
     (
         "catalog.read_your_writes",
@@ -369,7 +374,6 @@ pub(crate) const WITHOUT_DEFAULT: &[&[&str]] = &[
     &["identity_headers"],
     &["public_url"],
     &["cors.origins"],
-    &["compression.codings"],
     &["threads"],
     &[
         "listeners.public.address",

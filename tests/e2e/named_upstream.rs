@@ -227,6 +227,13 @@ async fn a_change_on_slave1_would_be_lost_behind_the_back_of_the_main() {
     assert_eq!(received(&rig), 0);
     let made = at(&rig, "main", "POST", "/geoserver/rest/workspaces?name=new").await;
     assert_eq!((made.status, made.served_by()), (201, "main"));
-    let truncated = at(&rig, "slave1", "POST", "/geoserver/gwc/rest/masstruncate").await;
+    // A task of its own tile cache changes nothing that it shares.
+    let truncated = at(
+        &rig,
+        "slave1",
+        "POST",
+        "/geoserver/gwc/rest/seed/geor:roads",
+    )
+    .await;
     assert_eq!((truncated.status, truncated.served_by()), (200, "slave1"));
 }

@@ -44,6 +44,9 @@ impl World {
     }
 
     fn act(&mut self, action: Action) {
+        if let Action::TruncateTiles { .. } = action {
+            unreachable!("tile caches are shared");
+        }
         if let Action::ChooseLayer(choice) = action {
             return self.begin_choice(choice);
         }
@@ -98,7 +101,9 @@ impl World {
             Action::TryCredentials(upstream) => self.begin_trying(&upstream),
             Action::ReloadCatalog(upstream) => self.begin_call(upstream),
             Action::ReloadMain(_) => panic!("`reload_main` is not configured"),
-            Action::ChooseLayer(_) => unreachable!("it concerns no upstream"),
+            Action::ChooseLayer(_) | Action::TruncateTiles { .. } => {
+                unreachable!("it was handled above")
+            }
         }
     }
 

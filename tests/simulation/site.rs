@@ -386,6 +386,11 @@ impl Site {
                 sent_at,
                 outcome: Ok(()),
             },
+            Action::TruncateTiles { upstream, .. } => Event::TilesTruncated {
+                upstream: id(upstream),
+                sent_at,
+                outcome: Ok(()),
+            },
             Action::ChooseLayer(_) => Event::LayerChosen {
                 sent_at,
                 layer: Ok("ne:world".to_owned()),

@@ -71,6 +71,8 @@ impl World {
             | TransitionKind::Reloaded { .. }
             | TransitionKind::ReloadFailed { .. }
             | TransitionKind::ReloadPostponed { .. }
+            | TransitionKind::TilesTruncated { .. }
+            | TransitionKind::TruncationFailed { .. }
             | TransitionKind::RollBegan { .. }
             | TransitionKind::RollEnded(_)
             | TransitionKind::RollsPaused(_) => {

@@ -83,6 +83,11 @@ impl CatalogMachine {
                 sent_at,
                 outcome,
             } => self.main_reloaded(upstreams, upstream, sent_at, outcome, now),
+            Event::TilesTruncated {
+                upstream,
+                sent_at,
+                outcome,
+            } => self.tiles_truncated(upstreams, upstream, sent_at, outcome, now),
             Event::DirectoryChanged(file) => self.directory_changed(upstreams, file, now),
             Event::StaleSeen {
                 upstream,
@@ -190,7 +195,14 @@ impl CatalogMachine {
                 self.reading(update_sequence, sent_at),
                 !upstreams.can_reload(),
             );
+            let (held, made_old) = (
+                upstreams[at].catalog.held,
+                self.truncation_for(upstreams, &upstreams[at].catalog),
+            );
             upstreams[at].catalog.read(reading, is_move_enough);
+            if upstreams[at].catalog.held > held {
+                self.truncate_after_restart(upstreams, at, made_old);
+            }
         }
         self.plan_read(upstreams, at, now);
         self.judge_assumed(upstreams);
@@ -227,6 +239,7 @@ impl CatalogMachine {
         }
         let step = upstreams[at].catalog.reloaded(sent_at, outcome, now);
         self.step(upstreams, at, step, now);
+        self.truncate_after_reload(upstreams, at, now);
     }
 
     fn canary_tested(

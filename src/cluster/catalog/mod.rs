@@ -13,6 +13,7 @@
 //!     door closed -> nothing in flight -> reload -> canary passed -> door open
 //!   the next roll begins after a pause                                   rolls.rs
 //!   a request that only this replica can answer puts its reload off      postponed.rs
+//!   the tiles that a change makes old, in caches that are not shared     tile_caches.rs
 //! ```
 //!
 //! An update sequence is only ever compared with earlier values of the same node. On stock
@@ -43,6 +44,9 @@ mod replica_catalog;
 mod rolling_reload;
 mod rolls;
 mod status;
+mod tile_cache;
+mod tile_caches;
+mod truncation;
 
 use std::time::Instant;
 
@@ -55,6 +59,8 @@ pub use events::SyncError;
 pub use hints::{ChangeSource, Hint, Sighting, Ticket, Tickets};
 pub use rolls::{Hold, ReplicaRoll, RollReason, RollReport};
 pub use status::{CatalogStatus, LastCatalogReload, ReloadPhase, UpstreamCatalog};
+pub use tile_cache::TileCacheStatus;
+pub use truncation::{TRUNCATION_LIMIT, Truncation, TruncationCall};
 
 pub(super) use main_reload::MainReload;
 pub(super) use replica_catalog::{ReloadTarget, RememberedCatalog, ReplicaCatalog};
@@ -148,6 +154,7 @@ impl CatalogMachine {
             .into_iter()
             .chain(is_held.then_some(Condition::OtherProcess))
             .chain(self.main_is_silent(upstreams, now))
+            .chain(Self::tile_conditions(upstreams))
     }
 
     pub(super) fn check_invariants(&self) {

@@ -12,6 +12,7 @@ use super::main_reload::MainReload;
 use super::own_update_sequence::{OwnUpdateSequence, SequenceReading};
 use super::postponed::Postponed;
 use super::status::{LastCatalogReload, ReloadPhase, UpstreamCatalog};
+use super::tile_cache::TileCache;
 use crate::cluster::Cause;
 use crate::config::Catalog;
 use crate::health::PollTimer;
@@ -50,6 +51,7 @@ pub(in crate::cluster) struct ReplicaCatalog {
     /// GeoServer.
     pub(super) given_up: Option<Instant>,
     pub(super) postponed: Postponed,
+    pub(in crate::cluster) tiles: TileCache,
     /// The state of the main's own reload. Replicas do not use it.
     pub(in crate::cluster) main_reload: MainReload,
 }
@@ -95,6 +97,7 @@ impl ReplicaCatalog {
             doubted: None,
             given_up: None,
             postponed: Postponed::default(),
+            tiles: TileCache::new(now),
             main_reload: MainReload::No,
         }
     }
@@ -158,6 +161,7 @@ impl ReplicaCatalog {
                 failure: last.failure.clone(),
             }),
             retry_in: self.retry_at.map(|at| at.saturating_duration_since(now)),
+            tiles: self.tiles.status(),
         }
     }
 

@@ -52,6 +52,7 @@ impl CatalogMachine {
         self.pass_canary_time(upstreams, now);
         for at in 0..upstreams.len() {
             self.pass_main_reload_time(upstreams, at, now);
+            self.pass_truncation_time(upstreams, at, now);
             upstreams[at].catalog.credential_check.pass_time(now);
             let is_paused = upstreams[at].is_in_maintenance();
             let step = upstreams[at].catalog.pass_time(is_paused, now);
@@ -168,10 +169,12 @@ impl CatalogMachine {
             let catalog = &state.catalog;
             let may_begin = self.changes.is_settled() && self.rolls.hold().is_none();
             let main = catalog.main_reload.deadline(may_begin);
+            let tiles = Self::truncation_deadline(state);
             reads
                 .into_iter()
                 .chain(catalog.deadline(state.is_in_maintenance()))
                 .chain(main)
+                .chain(tiles)
                 .min()
         };
         let settles = self.changes.deadline(&upstreams.config.catalog);
@@ -233,6 +236,9 @@ impl CatalogMachine {
         if self.begin_main_reload(upstreams, at, now) {
             return Some(Action::ReloadMain(Arc::clone(&upstreams[at].upstream)));
         }
+        if let Some(action) = self.begin_truncation(upstreams, at, now) {
+            return Some(action);
+        }
         let waits_for_main = self.main_answers_soon(upstreams);
         let (timeout, catalog) = (upstreams.config.health.timeout, &upstreams.config.catalog);
         let state = &mut upstreams.states[at];
@@ -255,6 +261,7 @@ impl CatalogMachine {
             .is_drained(still_running, catalog.drain_timeout, now)
             || waits_for_main
             || self.rolls.hold().is_some()
+            || state.catalog.tiles.is_running()
         {
             return None;
         }
@@ -272,6 +279,7 @@ impl CatalogMachine {
             update_sequence_since,
         };
         state.begin_reload(target, catalog.reload_timeout, now);
+        self.note_tiles_of_reload(upstreams, at);
         self.changes.reload_began();
         upstreams.report(
             at,

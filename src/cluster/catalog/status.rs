@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::tile_cache::TileCacheStatus;
 use crate::cluster::Cause;
 
 /// The catalog state of the cluster.
@@ -46,6 +47,8 @@ pub struct UpstreamCatalog {
     pub last_reload: Option<LastCatalogReload>,
     /// Time until the next attempt after a failed one.
     pub retry_in: Option<Duration>,
+    /// Its tile cache, if it has one of its own.
+    pub tiles: TileCacheStatus,
 }
 
 /// The phase of a replica's reload.

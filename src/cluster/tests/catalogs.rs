@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{
     Action, Cause, Event, HealthState, Hint, Outcome, ProbeReport, ReloadPhase, Selection,
-    UpstreamId,
+    Truncation, UpstreamId,
 };
 use super::fixture::{MAX_STEPS, World};
 use crate::config::{Config, Credentials, Secret};
@@ -29,6 +29,10 @@ pub(super) struct Catalogs {
     /// The main's answer to a reload request.
     pub(super) main_reload_answers: Result<(), Cause>,
     pub(super) main_reloads: u32,
+    /// The answers to truncations; `None` for one that is not reported.
+    pub(super) truncation_answers: fn(&str) -> Option<Result<(), Cause>>,
+    /// Every truncation that began, in order, and whether its upstream served maps meanwhile.
+    pub(super) truncations: Vec<(String, Truncation, bool)>,
     /// Every reload that began, in order.
     pub(super) reloads: Vec<String>,
     pub(super) log: Vec<String>,
@@ -77,6 +81,8 @@ impl Catalogs {
             reloading: Vec::new(),
             main_reload_answers: Ok(()),
             main_reloads: 0,
+            truncation_answers: |_| Some(Ok(())),
+            truncations: Vec::new(),
             reloads: Vec::new(),
             log: Vec::new(),
         }
@@ -209,6 +215,22 @@ impl Catalogs {
                     sent_at: now,
                     outcome,
                 });
+            }
+            Action::TruncateTiles {
+                upstream,
+                truncation,
+            } => {
+                let name = upstream.name.to_string();
+                let serves = self.world.served_by(RequestClass::Map).contains(&name);
+                let answer = (self.truncation_answers)(&name);
+                self.truncations.push((name, truncation, serves));
+                if let Some(outcome) = answer {
+                    self.handle(Event::TilesTruncated {
+                        upstream: upstream.id,
+                        sent_at: now,
+                        outcome,
+                    });
+                }
             }
             Action::ReloadCatalog(upstream) => {
                 let serving = self.world.served_by(RequestClass::Map);

@@ -27,8 +27,8 @@ pub struct Fields<'t> {
     /// The kind of a condition; `change` is `began` or `ended`.
     pub condition: Option<&'static str>,
     pub config_revision: Option<u64>,
-    /// One of `changed`, `stale`, `reloading`, `fresh`, `reload-failed`, `roll-began`,
-    /// `roll-ended`, `paused` or `resumed`.
+    /// One of `changed`, `stale`, `reloading`, `fresh`, `reload-failed`, `tiles-truncated`,
+    /// `tiles-truncation-failed`, `roll-began`, `roll-ended`, `paused` or `resumed`.
     pub catalog: Option<&'static str>,
     pub epoch: Option<u64>,
     /// The source of a change of the catalog, or the reason for a roll.
@@ -117,7 +117,9 @@ impl Transition {
             | TransitionKind::ReloadBegan { .. }
             | TransitionKind::Reloaded { .. }
             | TransitionKind::ReloadPostponed { .. }
-            | TransitionKind::ReloadFailed { .. } => self.catalog_fields(nothing),
+            | TransitionKind::ReloadFailed { .. }
+            | TransitionKind::TilesTruncated { .. }
+            | TransitionKind::TruncationFailed { .. } => self.catalog_fields(nothing),
             TransitionKind::RollBegan { .. }
             | TransitionKind::RollEnded(_)
             | TransitionKind::RollsPaused(_) => self.roll_fields(nothing),
@@ -232,6 +234,28 @@ impl Transition {
                     },
                 )
             }
+            TransitionKind::TilesTruncated {
+                truncation: _,
+                took,
+            } => catalog(
+                "tiles-truncated",
+                Fields {
+                    took: Some(compact(rounded(*took))),
+                    ..nothing
+                },
+            ),
+            TransitionKind::TruncationFailed {
+                truncation: _,
+                cause,
+                retry_in,
+            } => catalog(
+                "tiles-truncation-failed",
+                Fields {
+                    cause: Some(on_one_line(cause)),
+                    retry_in: Some(compact(*retry_in)),
+                    ..nothing
+                },
+            ),
             TransitionKind::Health { .. }
             | TransitionKind::Ejected { .. }
             | TransitionKind::HalfOpen

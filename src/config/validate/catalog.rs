@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use super::check::Check;
 use crate::config::diagnostics::Problem;
 use crate::config::raw::{RawCatalog, Slot};
-use crate::config::{Catalog, defaults};
+use crate::config::{Catalog, Credentials, TileCaches, defaults};
 
 /// The directory that systemd provides for a service's persistent state (`StateDirectory=`).
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 const STATE_FILE: &str = "catalog.json";
 
 impl Check<'_> {
-    pub(super) fn catalog(&mut self, raw: &RawCatalog) -> Catalog {
+    pub(super) fn catalog(&mut self, raw: &RawCatalog, credentials: &Credentials) -> Catalog {
         let (times, long) = (defaults::PROBE_TIMES, defaults::TIMES);
         let catalog = Catalog {
             poll: self.within("catalog.poll", &raw.poll, defaults::POLL, times),
@@ -59,6 +59,11 @@ impl Check<'_> {
             reload_security: self.value("catalog.reload_security", &raw.reload_security, false),
             reload_main: self.value("catalog.reload_main", &raw.reload_main, false),
             reload_gwc: self.value("catalog.reload_gwc", &raw.reload_gwc, false),
+            tile_caches: self.value(
+                "catalog.tile_caches",
+                &raw.tile_caches,
+                defaults::TILE_CACHES,
+            ),
             stale: self.value("catalog.stale", &raw.stale, defaults::STALE),
             read_your_writes: self.within(
                 "catalog.read_your_writes",
@@ -68,6 +73,9 @@ impl Check<'_> {
             ),
             state_file: self.state_file(&raw.state_file),
         };
+        if catalog.tile_caches == TileCaches::Own && *credentials == Credentials::None {
+            self.tiles_need_credentials(&raw.tile_caches);
+        }
         self.ordered(
             ("catalog.settle", catalog.settle, raw.settle.at()),
             (
@@ -89,6 +97,17 @@ impl Check<'_> {
             self.refuse(Problem::new(title).at(at));
         }
         Some(path)
+    }
+
+    fn tiles_need_credentials(&mut self, slot: &Slot<TileCaches>) {
+        let problem = Problem::new(
+            "`catalog.tile_caches` is \"own\": GeoServer truncates tiles for administrators only",
+        )
+        .help("set `username` with `password_file`, or `headers`, under [geoserver]");
+        self.refuse(match slot.at() {
+            Some(at) => problem.at(at),
+            None => problem,
+        });
     }
 
     fn state_file(&mut self, slot: &Slot<String>) -> Option<PathBuf> {

@@ -181,6 +181,11 @@ impl BodyPrefix {
         self.is_complete && self.bytes.len() <= BODY_PREFIX
     }
 
+    /// The whole body, if it is here.
+    pub(in crate::proxy) fn whole(&self) -> Option<&[u8]> {
+        self.is_complete.then_some(&self.bytes[..])
+    }
+
     /// What may decide the class.
     pub(in crate::proxy) fn evidence(&self) -> Option<std::borrow::Cow<'_, [u8]>> {
         self.reader.evidence(&self.bytes, self.is_complete)

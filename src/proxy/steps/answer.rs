@@ -90,6 +90,7 @@ impl FrontDoor {
             }
         }
         self.take_hint(session, response.status.as_u16(), ctx);
+        self.note_old_tiles(session, response.status.as_u16(), ctx);
         self.watch_for_jobs(response, ctx);
         match evidence::judge_head(response, &judged(session, ctx)) {
             HeadVerdict::Settled(finding) => self.learn(session, ctx, finding),

@@ -7,7 +7,6 @@ use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
-use super::compress;
 use crate::proxy::client::body_prefix;
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
@@ -43,7 +42,6 @@ pub(in crate::proxy) fn prepare_head(
     if let Some(replica) = ctx.named_replica() {
         named_upstream::give_session(request, &replica.name)?;
     }
-    compress::restore_tags(request, ctx)?;
     headers::prepare_upstream(request, &ctx.client_view(session))
 }
 

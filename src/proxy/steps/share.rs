@@ -9,7 +9,6 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, Result};
 
-use super::compress;
 use crate::config::Coalesce;
 use crate::proxy::client::session::{peer, until_gone};
 use crate::proxy::coalesce::{FlightRole, Follower, Leading, SharedAnswer, SharingScope};
@@ -48,7 +47,6 @@ impl FrontDoor {
             view: Arc::as_ptr(&ctx.snapshot) as usize,
             reads_from_main: ctx.reads_from_main,
             route: ctx.route,
-            coding: compress::coding(session.req_header(), ctx),
         };
         self.parts.coalescing.join(session.req_header(), &scope)
     }

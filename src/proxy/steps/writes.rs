@@ -3,11 +3,15 @@
 
 use std::time::Instant;
 
+use http::header::CONTENT_ENCODING;
 use pingora::proxy::Session;
 
 use crate::catalog_writes::hints;
+use crate::catalog_writes::tiles::{self, SentBody};
 use crate::cluster::Sighting;
+use crate::config::TileCaches;
 use crate::ogc::RequestClass;
+use crate::proxy::client::body_prefix::BodyPrefix;
 use crate::proxy::client::head::head;
 use crate::proxy::client::identity::{ClientIdentity, IdentityHash};
 use crate::proxy::context::Context;
@@ -62,6 +66,33 @@ impl FrontDoor {
                 noted,
                 self.parts.control.snapshot().tickets,
             );
+        }
+    }
+
+    /// A final answer's head has come: what it made old in the tile cache of the upstream that
+    /// answered is old in those of all others. An administrator who names an upstream means that
+    /// one alone.
+    pub(super) fn note_old_tiles(&self, session: &Session, status: u16, ctx: &Context) {
+        let config = &ctx.snapshot.config;
+        let is_shared = config.catalog.tile_caches == TileCaches::Shared;
+        if is_shared || ctx.class().is_read() || !(200..300).contains(&status) {
+            return;
+        }
+        let Some(attempt) = ctx.attempt.as_ref().filter(|_| ctx.named.is_none()) else {
+            return;
+        };
+        let request = session.req_header();
+        let body = ctx.body_prefix.as_ref().and_then(BodyPrefix::whole);
+        let is_plain = !request.headers.contains_key(CONTENT_ENCODING);
+        let body = match body.filter(|_| is_plain) {
+            Some(body) => SentBody::Whole(body),
+            None => SentBody::Partly,
+        };
+        let now = Instant::now();
+        for truncation in tiles::made_old(&head(request), &ctx.classified, body, config) {
+            self.parts
+                .control
+                .note_truncation(attempt.upstream.id, &truncation, now);
         }
     }
 

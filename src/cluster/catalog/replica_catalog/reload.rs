@@ -96,6 +96,8 @@ pub(in crate::cluster::catalog) struct Testing {
     until: Instant,
     /// True if the reload failed or was given up on.
     has_failed: bool,
+    /// True while it waits for old tiles to be dropped.
+    is_delayed: bool,
     last_failure: Option<Cause>,
 }
 
@@ -133,6 +135,7 @@ impl Testing {
             next,
             until,
             has_failed: false,
+            is_delayed: false,
             last_failure: None,
         }
     }
@@ -387,6 +390,24 @@ impl ReplicaCatalog {
             testing.next.begin(now, limit);
         }
         is_due
+    }
+
+    /// Lets the canary wait for something else, at most `limit`.
+    pub(in crate::cluster::catalog) fn delay_test(&mut self, limit: Duration, now: Instant) {
+        if let Phase::Testing(testing) = &mut self.phase {
+            testing.next = PollTimer::At(now + limit);
+            testing.until += limit;
+            testing.is_delayed = true;
+        }
+    }
+
+    /// Ends a delay of the canary.
+    pub(in crate::cluster::catalog) fn hasten_test(&mut self, now: Instant) {
+        if let Phase::Testing(testing) = &mut self.phase
+            && std::mem::take(&mut testing.is_delayed)
+        {
+            testing.next.hasten(now);
+        }
     }
 
     pub(in crate::cluster::catalog) fn tested(
