@@ -23,11 +23,12 @@ pub mod cluster;
 pub mod catalog_writes;
 pub mod control;
 pub mod metrics;
-// Floor 5: certificates by ACME; config reloads; the decision about a request in words; upstreams
-// as Pingora's peers; the place where requests wait for a slot.
+// Floor 5: certificates by ACME; config reloads; the decision about a request in words; traces;
+// upstreams as Pingora's peers; the place where requests wait for a slot.
 pub mod acme;
 pub mod config_reload;
 pub mod explanation;
+pub mod traces;
 pub mod upstream_peer;
 pub mod waiting_room;
 // Floor 6: Pingora, HTTP, files and clocks.

@@ -19,6 +19,8 @@ mod cors;
 mod https;
 #[path = "config_keys/routes.rs"]
 mod routes;
+#[path = "config_keys/traces.rs"]
+mod traces;
 
 use cases::{CASES, WITHOUT_DEFAULT, WORDS};
 use example::{EXAMPLE, commented_key, header_of, keys_of_example, section_of};
@@ -58,9 +60,12 @@ fn try_load(text: &str) -> Result<Loaded, Diagnostics> {
         .file("other", "b")
         .file("/etc/geofront/password", "a")
         .file("/etc/geofront/admin-token", "a")
+        .file("/etc/geofront/traces-authorization", "a")
+        .file("/etc/geofront/tls/traces.pem", &*pair.0)
         .environment_variable("SECRET", "a")
         .environment_variable("OTHER", "b")
         .environment_variable("GEOFRONT_ADMIN_TOKEN", "a")
+        .environment_variable("TRACES_AUTHORIZATION", "a")
         .environment_variable("GEOSERVER_PASSWORD", "a");
     Config::load(Path::new("geofront.toml"), &world)
 }
@@ -117,7 +122,8 @@ fn every_key_changes_the_configuration_and_the_change_is_reported() {
             .iter()
             .chain(routes::CASES)
             .chain(acme::CASES)
-            .chain(cors::CASES);
+            .chain(cors::CASES)
+            .chain(traces::CASES);
         let mut cases = CASES.iter().chain(more);
         let Some((_, before, after)) = cases.find(|(case, _, _)| *case == key) else {
             panic!("`{key}` has no case: what does it change?");
@@ -144,7 +150,8 @@ fn every_key_changes_the_configuration_and_the_change_is_reported() {
             + https::CASES.len()
             + routes::CASES.len()
             + acme::CASES.len()
-            + cors::CASES.len(),
+            + cors::CASES.len()
+            + traces::CASES.len(),
         known_keys().len(),
         "a case for a key that is not there"
     );

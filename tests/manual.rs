@@ -12,6 +12,7 @@ use geofront::proxy::access_log::{AccessLog, End, Record};
 use geofront::proxy::client::request_id::RequestId;
 use geofront::proxy::headers::{ClientView, prepare_upstream};
 use geofront::proxy::response::respond::Refusal;
+use geofront::traces::TraceId;
 use pingora::http::RequestHeader;
 
 const ACCESS_LOG: &str = include_str!("../docs/access-log.md");
@@ -63,6 +64,7 @@ fn record(end: End) -> Record<'static> {
         user: None,
         route: Some("inside-only"),
         named: Some("replica1"),
+        trace: Some(TraceId::random()),
     }
 }
 

@@ -208,6 +208,12 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
             metrics,
             rest_stopped.clone(),
         )),
+        tokio::spawn(driver::traces::send(
+            Arc::clone(&control),
+            Arc::clone(front_door.traces()),
+            Arc::clone(&certificate_metrics),
+            rest_stopped.clone(),
+        )),
         tokio::spawn(driver::certificates::watch(
             Arc::clone(&control),
             Arc::clone(&certificate_metrics),

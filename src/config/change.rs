@@ -48,6 +48,7 @@ impl Change {
         changes.extend(secrets(running, new));
         changes.extend(certificates(running, new));
         changes.extend(acme_authorities(running, new));
+        changes.extend(traces_authorities(running, new));
         changes.extend(upstream_certificates(running, new));
         if names(running) != names(new) && changes.is_empty() {
             changes.push("upstreams: another order".to_owned());
@@ -121,6 +122,15 @@ fn acme_authorities(running: &Loaded, new: &Loaded) -> Option<String> {
         acme.and_then(|acme| acme.authorities.clone())
     };
     (of(running) != of(new)).then(|| "acme.ca: other authorities".to_owned())
+}
+
+/// The authorities of `[traces]`, whose file changed.
+fn traces_authorities(running: &Loaded, new: &Loaded) -> Option<String> {
+    let of = |loaded: &'_ Loaded| {
+        let traces = loaded.config.traces.as_deref();
+        traces.and_then(|traces| traces.authorities.clone())
+    };
+    (of(running) != of(new)).then(|| "traces.ca: other authorities".to_owned())
 }
 
 /// Upstreams whose files for https changed, or can no longer be used.
@@ -258,6 +268,10 @@ fn secrets(running: &Loaded, new: &Loaded) -> Vec<String> {
         }
         _ => None,
     };
+    let traces = match (&old.traces, &new.traces) {
+        (Some(old), Some(new)) if old.headers != new.headers => Some("the headers of [traces]"),
+        _ => None,
+    };
     // Only values that are shown are compared otherwise.
     let headers = |config: &Config| -> Vec<_> {
         let routes = config.routes.iter();
@@ -270,6 +284,7 @@ fn secrets(running: &Loaded, new: &Loaded) -> Vec<String> {
     token
         .into_iter()
         .chain(credentials)
+        .chain(traces)
         .chain(conditions)
         .map(|what| format!("{what} changed"))
         .collect()

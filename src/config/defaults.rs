@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::units::Size;
 use super::{
     AccessLogDestination, Coalesce, LogFormat, LogLevel, MainReads, MaxInFlight, PerUser, Priority,
-    StalePolicy, TileCaches,
+    Share, StalePolicy, TileCaches,
 };
 use crate::ogc::RequestClass;
 
@@ -256,6 +256,16 @@ pub(super) const LOG_FORMAT: LogFormat = LogFormat::Logfmt;
 pub(super) const ACCESS: AccessLogDestination = AccessLogDestination::Stdout;
 /// Transitions and configuration changes, nothing per request.
 pub(super) const LOG_LEVEL: LogLevel = LogLevel::Info;
+
+// ---- [traces]
+
+/// One request in a hundred: a busy door does not flood its receiver.
+pub(super) fn sample() -> Share {
+    Share::new(0.01).expect("from 0 to 1")
+}
+pub(super) const SERVICE_NAME: &str = "geofront";
+/// They are sent with every message.
+pub(super) const MAX_ATTRIBUTES: usize = 64;
 
 // ---- [shutdown]
 

@@ -92,6 +92,7 @@ fn read_top(
         "clients" => read_section(name, value, &mut raw.clients, reading),
         "cors" => read_section(name, value, &mut raw.cors, reading),
         "log" => read_section(name, value, &mut raw.log, reading),
+        "traces" => read_section(name, value, &mut raw.traces, reading),
         "shutdown" => read_section(name, value, &mut raw.shutdown, reading),
         _ if kind == FileKind::Included && RawTop::KEYS.contains(&name) => {
             let problem =

@@ -28,6 +28,7 @@ mod raw;
 mod routes;
 mod source;
 mod syntax;
+mod traces;
 mod trust;
 mod units;
 mod upstream;
@@ -63,6 +64,7 @@ pub use loaded::Loaded;
 pub use raw::known_keys;
 pub use routes::{HeaderCondition, RouteAction, RouteConditions, RouteRule, Sender, UpstreamGroup};
 pub use source::SourceLocation;
+pub use traces::{Share, Traces};
 pub use trust::{HeaderField, PeerTrust, PublicUrl, Trust};
 pub use units::size_text;
 pub use upstream::{Address, MainReads, Role, UpstreamConfig, UpstreamName, Weight};
@@ -99,6 +101,8 @@ pub struct Config {
     /// The first that applies to a request decides.
     pub routes: Vec<RouteRule>,
     pub log: Log,
+    /// `None` if nothing is traced.
+    pub traces: Option<Arc<Traces>>,
     pub shutdown: Shutdown,
 }
 

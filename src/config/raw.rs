@@ -14,10 +14,11 @@ use toml::de::DeValue;
 use super::count::Count;
 use super::source::At;
 use super::units::Size;
-use super::value::{FromToml, RawHeaders, Reading, Written};
+use super::value::{FromToml, RawAttributes, RawHeaders, Reading, Written};
 use super::{
     AccessLogDestination, AcmeChallenge, ClientCertificate, Coalesce, CorsHeader, CorsMethod,
-    HeaderField, LogFormat, LogLevel, MainReads, OriginPattern, Role, StalePolicy, TileCaches,
+    HeaderField, LogFormat, LogLevel, MainReads, OriginPattern, Role, Share, StalePolicy,
+    TileCaches,
 };
 
 /// The value of one key, if there is one.
@@ -277,6 +278,30 @@ table!(RawLog {
     level: LogLevel
 });
 
+table!(RawTraces {
+    endpoint: String,
+    sample: Share,
+    service_name: String,
+    attributes: RawAttributes,
+    headers: RawHeaders,
+    authorization_file: String,
+    authorization_env: String,
+    ca: String,
+});
+
+impl RawTraces {
+    /// True if no key is given.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sample.is_absent()
+            && self.service_name.is_absent()
+            && self.attributes.is_absent()
+            && self.headers.is_absent()
+            && self.authorization_file.is_absent()
+            && self.authorization_env.is_absent()
+            && self.ca.is_absent()
+    }
+}
+
 table!(RawShutdown {
     delay: Duration,
     timeout: Duration
@@ -324,11 +349,12 @@ pub(super) struct Raw {
     /// In the order of the files, and within each in its own.
     pub(super) routes: Vec<Listed<RawRoute>>,
     pub(super) log: Section<RawLog>,
+    pub(super) traces: Section<RawTraces>,
     pub(super) shutdown: Section<RawShutdown>,
 }
 
 /// Every table below the top level with its keys, in the order of the documentation.
-pub(super) const SECTIONS: [(&str, &[&str]); 15] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 16] = [
     ("listeners", RawListener::KEYS),
     ("acme", RawAcme::KEYS),
     ("upstreams", RawUpstream::KEYS),
@@ -343,6 +369,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 15] = [
     ("classes", RawClass::KEYS),
     ("routes", RawRoute::KEYS),
     ("log", RawLog::KEYS),
+    ("traces", RawTraces::KEYS),
     ("shutdown", RawShutdown::KEYS),
 ];
 

@@ -16,6 +16,7 @@ mod limits;
 mod listeners;
 mod public_url;
 mod routes;
+mod traces;
 mod trust;
 mod upstream_tls;
 mod upstreams;
@@ -83,6 +84,7 @@ impl Check<'_> {
             routes: self.routes(&raw.routes, &geoserver.context, &names),
             geoserver,
             log: self.log(&raw.log.table),
+            traces: self.traces(&raw.traces, running),
             shutdown: self.shutdown(&raw.shutdown.table),
         }
     }

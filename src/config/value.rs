@@ -15,7 +15,7 @@ use super::source::{At, FileId, Sources};
 use super::units::{Size, parse_duration, parse_size, show_duration, show_size};
 use super::{
     AccessLogDestination, AcmeChallenge, ClientCertificate, CorsHeader, CorsMethod, HeaderField,
-    LogFormat, LogLevel, MainReads, OriginPattern, Role, StalePolicy, TileCaches,
+    LogFormat, LogLevel, MainReads, OriginPattern, Role, Share, StalePolicy, TileCaches,
 };
 
 /// A value and its place.
@@ -423,6 +423,68 @@ impl<T: FromText> FromToml for Vec<Written<T>> {
     }
 }
 
+impl FromToml for Share {
+    fn rule() -> &'static str {
+        "a number from 0 to 1, such as 0.01"
+    }
+
+    fn from_toml(
+        value: &Spanned<DeValue<'_>>,
+        name: &str,
+        reading: &mut Reading<'_>,
+    ) -> Option<Self> {
+        let text = match value.get_ref() {
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+            DeValue::Float(number) => number.as_str(),
+            _ => return reading.refuse_type(name, value),
+        };
+        let read = text.parse().ok().and_then(Self::new);
+        if read.is_none() {
+            let title = format!("`{name}` is {text}: must be {}", Self::rule());
+            reading.refuse(Problem::new(title).at(reading.at(value)));
+        }
+        read
+    }
+
+    fn on_other_type(value: &DeValue<'_>) -> String {
+        let is_number = value
+            .as_str()
+            .is_some_and(|text| text.parse::<f64>().is_ok());
+        if is_number {
+            "without the quotes".to_owned()
+        } else {
+            String::new()
+        }
+    }
+}
+
+/// `{ name = "value", ... }`. Nothing of it is a secret.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RawAttributes(pub(super) Vec<(Written<String>, Written<String>)>);
+
+impl FromToml for RawAttributes {
+    fn rule() -> &'static str {
+        "a table of names and values, such as { \"deployment.environment.name\" = \"production\" }"
+    }
+
+    fn from_toml(
+        value: &Spanned<DeValue<'_>>,
+        name: &str,
+        reading: &mut Reading<'_>,
+    ) -> Option<Self> {
+        let Some(table) = value.get_ref().as_table() else {
+            return reading.refuse_type(name, value);
+        };
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        let read = entries
+            .iter()
+            .filter_map(|(key, value)| header(key, value, name, reading))
+            .collect();
+        Some(Self(read))
+    }
+}
+
 /// `{ name = "value", ... }`. The values are secrets.
 pub(super) type RawHeaders = Vec<(Written<String>, Written<String>)>;
 
@@ -528,6 +590,12 @@ impl Show for bool {
 impl Show for i64 {
     fn show(&self) -> String {
         self.to_string()
+    }
+}
+
+impl Show for Share {
+    fn show(&self) -> String {
+        self.get().to_string()
     }
 }
 

@@ -18,6 +18,7 @@ mod probe;
 mod probe_request;
 pub mod state_file;
 mod state_lock;
+pub mod traces;
 mod truncation;
 pub mod wall_clock;
 

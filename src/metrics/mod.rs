@@ -65,6 +65,31 @@ pub struct CertificateExpiry {
     pub not_after: i64,
 }
 
+/// Why spans did not reach the receiver of traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostSpans {
+    /// More requests were traced than could be sent.
+    QueueFull,
+    /// The receiver did not answer, or traces were turned off meanwhile.
+    Undelivered,
+    /// The receiver refused them.
+    Rejected,
+}
+
+impl LostSpans {
+    /// All reasons, in the order of their counters.
+    pub const ALL: [Self; 3] = [Self::QueueFull, Self::Undelivered, Self::Rejected];
+
+    /// Returns the label.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue-full",
+            Self::Undelivered => "undelivered",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 /// The outcome that [`Metrics::config_reloaded`] counts as a failure.
 pub const RELOAD_REFUSED: &str = "refused";
 
@@ -102,6 +127,10 @@ pub struct Metrics {
     http2_floods: AtomicU64,
     /// Orders of certificates by ACME by outcome.
     acme_orders: Labelled,
+    /// Spans that the receiver of traces took.
+    spans_sent: AtomicU64,
+    /// Spans that it did not get, by [`LostSpans`].
+    spans_lost: [AtomicU64; LostSpans::ALL.len()],
     certificates: Mutex<Vec<CertificateExpiry>>,
     /// A histogram of reload times.
     catalog_reload_times: Sharded,
@@ -131,6 +160,8 @@ impl Metrics {
             proxy_protocol_refused: Labelled::new(1, shards),
             http2_floods: AtomicU64::new(0),
             acme_orders: Labelled::new(1, shards),
+            spans_sent: AtomicU64::new(0),
+            spans_lost: Default::default(),
             certificates: Mutex::default(),
             catalog_reload_times: Sharded::new(histogram::CELLS, shards),
             last_reload_refused: AtomicBool::new(false),
@@ -181,6 +212,16 @@ impl Metrics {
             .unwrap_or(&self.no_upstream)
             .finished(class, answer, first_byte);
         histogram::observe(&self.by_class, first_cell(class), total);
+    }
+
+    /// Counts spans that the receiver of traces took.
+    pub fn spans_sent(&self, spans: usize) {
+        self.spans_sent.fetch_add(spans as u64, Ordering::Relaxed);
+    }
+
+    /// Counts spans that the receiver of traces did not get.
+    pub fn spans_lost(&self, why: LostSpans, spans: usize) {
+        self.spans_lost[why as usize].fetch_add(spans as u64, Ordering::Relaxed);
     }
 
     /// Counts a request that geofront answered itself.

@@ -17,7 +17,7 @@ use super::sample::{
     COUNTER, GAUGE, counter_sample, family, gauge_sample, histogram_sample, truth,
 };
 use super::upstream::CODES;
-use super::{ABORTS, Metrics, UpstreamMetrics, first_cell};
+use super::{ABORTS, LostSpans, Metrics, UpstreamMetrics, first_cell};
 use crate::cluster::{ClusterStatus, Condition, HealthState, Mode, UpstreamStatus};
 use crate::ogc::RequestClass;
 
@@ -35,6 +35,7 @@ impl Metrics {
         families.extend(self.config_families(status.revision));
         families.extend(self.client_families());
         families.extend(self.tls_families());
+        families.extend(self.trace_families());
         families.extend(self.limit_families(status));
         families.extend(process::families());
         families.retain(|family| !family.get_metric().is_empty());
@@ -294,6 +295,27 @@ impl Metrics {
                 "Time at which a certificate expires, in seconds since 1970.",
                 GAUGE,
                 expiry,
+            ),
+        ]
+    }
+
+    fn trace_families(&self) -> [MetricFamily; 2] {
+        let lost = LostSpans::ALL.map(|why| {
+            let count = self.spans_lost[why as usize].load(Ordering::Relaxed);
+            counter_sample(&[("reason", why.reason())], count)
+        });
+        [
+            family(
+                "geofront_spans_sent_total",
+                "Spans that the receiver of traces took.",
+                COUNTER,
+                [counter_sample(&[], self.spans_sent.load(Ordering::Relaxed))],
+            ),
+            family(
+                "geofront_spans_lost_total",
+                "Spans that the receiver of traces did not get.",
+                COUNTER,
+                lost,
             ),
         ]
     }

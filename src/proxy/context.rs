@@ -10,6 +10,7 @@ use crate::cluster::{About, Cause, Snapshot, Subject, Tried, Upstream};
 use crate::config::{ClassConfig, PeerTrust, RouteRule};
 use crate::metrics::HeldBytes;
 use crate::ogc::{Classified, RequestClass, Retryable};
+use crate::traces::RunningTrace;
 use crate::waiting_room::{Admission, ConcurrencyPermit};
 
 use super::running::Running;
@@ -101,6 +102,8 @@ pub struct Context {
     pub(super) tunnel: Option<Tunnel>,
     /// The answer on its way through the client connection.
     pub(super) delivery: Option<Delivery>,
+    /// What the request records, if it is traced.
+    pub(super) trace: Option<Box<RunningTrace>>,
     /// Keeps the process from exiting while this request runs.
     pub(super) _running: Running,
 }
@@ -158,6 +161,7 @@ impl Context {
             bodies: None,
             tunnel: None,
             delivery: None,
+            trace: None,
             _running: running,
         }
     }
@@ -256,6 +260,8 @@ pub(super) struct Attempt {
     /// On a connection that served before.
     pub(super) is_reused: bool,
     pub(super) first_byte: Option<Duration>,
+    /// The status of its answer.
+    pub(super) status: Option<u16>,
     /// While nothing but the upstream keeps it waiting for the first byte.
     watch: Option<Watch>,
     pub(super) progress: AttemptProgress,
@@ -305,6 +311,7 @@ impl Attempt {
             connected: None,
             is_reused: false,
             first_byte: None,
+            status: None,
             watch: None,
             progress: AttemptProgress::Connecting,
             armed: None,

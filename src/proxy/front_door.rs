@@ -23,6 +23,7 @@ use super::upstream::second_opinion::OpinionBudget;
 use super::upstream::session_views::SessionViews;
 use crate::control::Control;
 use crate::metrics::Metrics;
+use crate::traces::TraceQueue;
 use crate::waiting_room::WaitingRoom;
 
 /// The proxy: one for all listeners, cheap to clone.
@@ -54,6 +55,7 @@ pub(super) struct Parts {
     pub(super) peers: UpstreamPeers,
     pub(super) interrupts: Arc<Interrupts>,
     pub(super) meters: Meters,
+    pub(super) traces: Arc<TraceQueue>,
 }
 
 impl FrontDoor {
@@ -82,6 +84,7 @@ impl FrontDoor {
             peers,
             interrupts: Arc::default(),
             meters: Meters::default(),
+            traces: Arc::default(),
         };
         Self {
             parts: Arc::new(parts),
@@ -91,6 +94,11 @@ impl FrontDoor {
     /// Requests that run now.
     pub fn running(&self) -> &RunningRequests {
         &self.parts.running
+    }
+
+    /// The traces of requests that have ended.
+    pub fn traces(&self) -> &Arc<TraceQueue> {
+        &self.parts.traces
     }
 
     /// Opens the file of the access log anew; returns false if there is none.

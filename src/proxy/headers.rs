@@ -167,7 +167,7 @@ fn sets_session(cookie: &[u8]) -> bool {
 }
 
 /// The address without `;jsessionid=...`; `None` if it has none.
-fn without_session(location: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn without_session(location: &[u8]) -> Option<Vec<u8>> {
     let begins = |rest: &[u8]| {
         rest.first() == Some(&b';')
             && rest

@@ -358,6 +358,10 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
         "[listeners.a]\naddress = \"0.0.0.0:443\"\nacme = \"a.example\"\n[acme]\nfolder = \"/acme\"\n",
     ),
     (
+        "TRACES",
+        "[traces]\nendpoint = \"https://127.0.0.1:4318\"\n",
+    ),
+    (
         "ACCOUNT",
         "[geoserver]\nusername = \"a\"\npassword_file = \"secret\"\n",
     ),
@@ -374,6 +378,12 @@ pub(crate) const WITHOUT_DEFAULT: &[&[&str]] = &[
     &["identity_headers"],
     &["public_url"],
     &["cors.origins"],
+    &["traces.endpoint"],
+    &["traces.endpoint", "traces.attributes"],
+    &["traces.endpoint", "traces.headers"],
+    &["traces.endpoint", "traces.authorization_file"],
+    &["traces.endpoint", "traces.authorization_env"],
+    &["traces.endpoint", "traces.ca"],
     &["threads"],
     &[
         "listeners.public.address",

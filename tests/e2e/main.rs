@@ -49,6 +49,7 @@ mod soak;
 mod tile_caches;
 mod tls;
 mod tls_client;
+mod traces;
 mod truncation;
 mod trust;
 mod unseen_changes;

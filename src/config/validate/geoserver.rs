@@ -75,7 +75,7 @@ impl Check<'_> {
             file,
             ("geoserver.password_env", &raw.password_env),
         );
-        let headers = self.headers(&raw.headers);
+        let headers = self.headers("geoserver.headers", &raw.headers);
         if let Some(written) = raw.username.given() {
             self.username(written, has_password);
         } else if let Some(at) = raw
@@ -119,9 +119,10 @@ impl Check<'_> {
         }
     }
 
-    fn headers(&mut self, slot: &Slot<RawHeaders>) -> Vec<(String, Secret)> {
+    /// Reads header fields whose values are secrets.
+    pub(super) fn headers(&mut self, key: &str, slot: &Slot<RawHeaders>) -> Vec<(String, Secret)> {
         let Some(written) = slot.given() else {
-            self.note("geoserver.headers", String::new(), None);
+            self.note(key, String::new(), None);
             return Vec::new();
         };
         let shown: Vec<_> = written
@@ -129,10 +130,10 @@ impl Check<'_> {
             .iter()
             .map(|(name, _)| format!("{} = {MASK}", name.value))
             .collect();
-        self.note("geoserver.headers", shown.join(", "), Some(written.at));
+        self.note(key, shown.join(", "), Some(written.at));
         if written.value.is_empty() {
             self.refuse(
-                Problem::new("`geoserver.headers` is empty")
+                Problem::new(format!("`{key}` is empty"))
                     .at(written.at)
                     .help("leave the key out"),
             );
@@ -140,24 +141,20 @@ impl Check<'_> {
         written
             .value
             .iter()
-            .filter_map(|(name, value)| self.header(name, value))
+            .filter_map(|(name, value)| self.header(key, name, value))
             .collect()
     }
 
     fn header(
         &mut self,
+        key: &str,
         name: &Written<String>,
         value: &Written<String>,
     ) -> Option<(String, Secret)> {
         let lower = name.value.to_ascii_lowercase();
         let refuse = |check: &mut Self, at: At, rule: &str| {
-            check.refuse(
-                Problem::new(format!(
-                    "header `{}` in `geoserver.headers`: {rule}",
-                    name.value
-                ))
-                .at(at),
-            );
+            check
+                .refuse(Problem::new(format!("header `{}` in `{key}`: {rule}", name.value)).at(at));
         };
         if !is_token(&lower) {
             refuse(self, name.at, "its name must be letters, digits and `-`");

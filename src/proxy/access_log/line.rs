@@ -85,6 +85,9 @@ pub(super) fn write(record: &Record<'_>, format: LogFormat, out: &mut Vec<u8>) {
     if record.named.is_some() {
         line.word(key!("named"), record.named);
     }
+    if let Some(trace) = record.trace {
+        line.plain(key!("trace"), |out| write_to(out, format_args!("{trace}")));
+    }
     line.finish();
 }
 
@@ -154,13 +157,12 @@ impl Line<'_> {
     }
 
     fn end(&mut self, end: End) {
-        self.plain(key!("end"), |out| match end {
-            End::Ok => out.extend_from_slice(b"ok"),
-            End::ClientAbort => out.extend_from_slice(b"client-abort"),
-            End::ClientTooSlow => out.extend_from_slice(b"client-too-slow"),
-            End::UpstreamReset => out.extend_from_slice(b"upstream-reset"),
-            End::Timeout => out.extend_from_slice(b"timeout"),
-            End::Refused(reason) => write_to(out, format_args!("refused:{reason}")),
+        self.plain(key!("end"), |out| {
+            out.extend_from_slice(end.word().as_bytes());
+            if let End::Refused(reason) = end {
+                out.push(b':');
+                out.extend_from_slice(reason.as_bytes());
+            }
         });
     }
 
@@ -241,7 +243,7 @@ fn cut(value: &[u8], was_longer: bool) -> Cow<'_, [u8]> {
 }
 
 /// The target with the values of [`SECRETS`] replaced.
-fn masked(target: &[u8]) -> Cow<'_, [u8]> {
+pub(in crate::proxy) fn masked(target: &[u8]) -> Cow<'_, [u8]> {
     let is_named = |pair: &[u8], name: &[u8]| {
         pair.get(name.len()) == Some(&b'=') && pair[..name.len()].eq_ignore_ascii_case(name)
     };
@@ -306,6 +308,7 @@ mod tests {
             user,
             route: None,
             named: None,
+            trace: None,
         }
     }
 

@@ -17,7 +17,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::{self, LogFormat};
 use crate::ogc::RequestClass;
+use crate::traces::TraceId;
 
+pub(super) use line::masked;
 use writer::{FINISH, Sink, Writer};
 
 /// What became of a request.
@@ -56,6 +58,8 @@ pub struct Record<'a> {
     pub route: Option<&'a str>,
     /// The upstream that an administrator's request names. Lines of others have no such field.
     pub named: Option<&'a str>,
+    /// The trace of the request. Lines of requests that are not traced have no such field.
+    pub trace: Option<TraceId>,
 }
 
 /// How a request ended.
@@ -72,6 +76,20 @@ pub enum End {
     Timeout,
     /// We answered, for this reason.
     Refused(&'static str),
+}
+
+impl End {
+    /// Returns the end in one word, without the reason of a refusal.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::ClientAbort => "client-abort",
+            Self::ClientTooSlow => "client-too-slow",
+            Self::UpstreamReset => "upstream-reset",
+            Self::Timeout => "timeout",
+            Self::Refused(_) => "refused",
+        }
+    }
 }
 
 /// See the module's documentation.
@@ -169,6 +187,7 @@ mod tests {
             user: None,
             route: None,
             named: None,
+            trace: None,
         }
     }
 

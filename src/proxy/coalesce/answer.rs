@@ -12,6 +12,7 @@ use super::key;
 use super::memory::{MAX_BODY, MemoryClaim};
 use crate::config::UpstreamName;
 use crate::proxy::client::request_id::RequestId;
+use crate::traces::TraceParent;
 
 /// What every kept part of a body counts beside its bytes, so that a body in drops is bounded as
 /// well.
@@ -27,6 +28,8 @@ pub(in crate::proxy) struct SharedAnswer {
     pub(in crate::proxy) upstream: UpstreamName,
     /// The request that it was given to, for the access line.
     pub(in crate::proxy) leader: RequestId,
+    /// The span of that request, if it is traced.
+    pub(in crate::proxy) trace: Option<TraceParent>,
     /// Given back when the last client has its copy.
     _claim: MemoryClaim,
 }
@@ -134,6 +137,7 @@ impl KeptAnswer {
             body: self.body,
             upstream,
             leader,
+            trace: None,
             _claim: self.claim,
         })
     }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  leader     request_filter --join--> upstream ... head, body kept ... end: complete --+
-//!  followers  request_filter --join, wait here ------------------------------------------+--> the same answer, their own headers
-//!                                  \--- the leader fails, leaves, is too large or too slow: each request goes alone
+//! followers request_filter --join, wait here ------------------------------------------+--> the
+//! same answer, their own headers \--- the leader fails, leaves, is too large or too slow: each
+//! request goes alone
 //! ```
 //!
 //! Promises:
@@ -44,6 +45,7 @@ pub(super) use key::SharingScope;
 
 use crate::config::UpstreamName;
 use crate::proxy::client::request_id::RequestId;
+use crate::traces::TraceParent;
 
 /// Flights of the whole process, and the count of writes that divides requests before a write from
 /// those after it.
@@ -142,9 +144,15 @@ impl Leading {
     }
 
     /// Gives the answer to all followers, if all of it has come.
-    pub(super) fn complete(self, upstream: UpstreamName, leader: RequestId) {
+    pub(super) fn complete(
+        self,
+        upstream: UpstreamName,
+        leader: RequestId,
+        trace: Option<TraceParent>,
+    ) {
         let answer = self.kept.and_then(|kept| kept.whole(upstream, leader));
-        if let Some(answer) = answer {
+        if let Some(mut answer) = answer {
+            answer.trace = trace;
             self.leader.complete(Arc::new(answer));
         }
     }

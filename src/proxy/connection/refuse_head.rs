@@ -224,6 +224,7 @@ impl HeadRefuser {
             user: None,
             route: None,
             named: None,
+            trace: None,
         };
         // A redirect is what the operator wants.
         if matches!(refusal, Some(Refusal::Malformed(_))) {

@@ -7,6 +7,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Result};
 use tokio::time::{sleep, sleep_until};
 
+use super::trace;
 use crate::admission::SlotRequest;
 use crate::cluster::{MainPreference, NoUpstream, SelectionRequest, Tried};
 use crate::config::Priority;
@@ -41,6 +42,7 @@ impl FrontDoor {
         session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
+        trace::end_attempt(session, ctx, "retried");
         ctx.attempt = None;
         ctx.leading.iter_mut().for_each(Leading::start_over);
         if let Some(named) = ctx.named.clone() {
@@ -126,6 +128,7 @@ impl FrontDoor {
             return Ok(admitted);
         }
         let slot_request = self.slot_request(session, ctx, now);
+        let priority = slot_request.priority;
         match room.request_slot(
             request,
             ctx.concurrency_keys.clone(),
@@ -139,7 +142,11 @@ impl FrontDoor {
             SlotRequestResult::Full(retry_after) => {
                 Err(self.refuse_busy(ctx, Refusal::QueueFull, retry_after))
             }
-            SlotRequestResult::Waiting(waiting) => self.wait(session, ctx, waiting, now).await,
+            SlotRequestResult::Waiting(waiting) => {
+                let result = self.wait(session, ctx, waiting, now).await;
+                trace::waited(ctx, priority, now, &result);
+                result
+            }
         }
     }
 

@@ -83,6 +83,7 @@ impl FrontDoor {
         if let Some(attempt) = &mut ctx.attempt {
             attempt.armed = None;
             attempt.first_byte = Some(attempt.started.elapsed());
+            attempt.status = Some(response.status.as_u16());
             attempt.teaches_slowness = attempt.end_watch();
             attempt.waited_inside = waited_inside(response);
             if let Some(waited) = attempt.waited_inside {

@@ -56,6 +56,9 @@ impl FrontDoor {
             "unknown-layer"
         };
         self.parts.metrics.retried(ctx.class(), upstream, reason);
+        if let Some(trace) = &mut ctx.trace {
+            trace.retry(reason);
+        }
         let mut error = Error::new_up(REJECTED_ANSWER);
         error.set_retry(true);
         Some(error)

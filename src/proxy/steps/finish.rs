@@ -34,6 +34,7 @@ impl FrontDoor {
         let end = end(error, ctx);
         count(self, session, ctx, total, end);
         write_line(self, session, ctx, total, end);
+        self.finish_trace(session, ctx, total, end);
     }
 }
 
@@ -147,13 +148,14 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
         user: user.map(http::HeaderValue::as_bytes),
         route: ctx.route().map(|route| &*route.name),
         named: ctx.named.as_ref().map(|upstream| upstream.name.as_str()),
+        trace: ctx.trace.as_ref().map(|trace| trace.span().trace),
     };
     front_door.parts.recent.note(&record, ctx.started + total);
     front_door.parts.access_log.log(&record);
 }
 
 /// Bytes of the answer's body that the client's connection took.
-fn bytes_sent(session: &Session, ctx: &Context, end: End) -> u64 {
+pub(super) fn bytes_sent(session: &Session, ctx: &Context, end: End) -> u64 {
     let unsent = match end {
         End::ClientAbort | End::ClientTooSlow => ctx.delivery.as_ref().map_or(0, Delivery::unsent),
         // What is left will be sent.
@@ -163,7 +165,7 @@ fn bytes_sent(session: &Session, ctx: &Context, end: End) -> u64 {
 }
 
 /// The status that the client got; `None` if it got nothing.
-fn status(session: &Session) -> Option<u16> {
+pub(super) fn status(session: &Session) -> Option<u16> {
     session
         .response_written()
         .filter(|_| has_answered(session))

@@ -74,6 +74,9 @@ impl FrontDoor {
         if let Some(attempt) = &mut ctx.attempt {
             attempt.give_back();
         }
+        if let Some(trace) = &mut ctx.trace {
+            trace.end_attempt(Instant::now());
+        }
     }
 
     /// Learns from a good answer how slow its upstream is beside its peers, once.

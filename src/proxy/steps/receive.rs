@@ -20,7 +20,7 @@ use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
 use crate::proxy::response::respond::Refusal;
-use crate::proxy::steps::direct;
+use crate::proxy::steps::{direct, trace};
 
 /// The rest of a request that is answered already is read for this long, so that its connection can
 /// go on.
@@ -81,6 +81,7 @@ impl FrontDoor {
         self.parts.budget.count_request(ctx.started);
         ctx.trust = ctx.snapshot.config.trust.in_peer(peer(session));
         ctx.request_id = RequestId::of(session.req_header(), ctx.trust.origin);
+        trace::begin(session, ctx);
         if headers::goes_in_circles(session.req_header()) {
             return Err(self.refuse(ctx, Refusal::Loop));
         }

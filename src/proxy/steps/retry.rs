@@ -48,6 +48,9 @@ impl FrontDoor {
         error: &mut Error,
         is_reused: bool,
     ) {
+        if let Some(trace) = &mut ctx.trace {
+            trace.end_attempt(Instant::now());
+        }
         let is_our_own = matches!(error.etype(), t if *t == REJECTED_ANSWER || *t == REFUSED);
         if is_our_own {
             return;
@@ -141,7 +144,7 @@ impl FrontDoor {
     pub(super) fn reject_answer(
         &self,
         session: &Session,
-        ctx: &Context,
+        ctx: &mut Context,
         reason: &'static str,
     ) -> Option<BError> {
         if has_answered(session)
@@ -163,7 +166,7 @@ impl FrontDoor {
     fn may_retry(
         &self,
         session: &Session,
-        ctx: &Context,
+        ctx: &mut Context,
         progress: AttemptProgress,
         failed: Failed,
         reason: &'static str,
@@ -207,7 +210,10 @@ impl FrontDoor {
     }
 
     /// Counts the attempt that follows under the upstream that made it necessary.
-    fn count_retry(&self, ctx: &Context, reason: &'static str) {
+    fn count_retry(&self, ctx: &mut Context, reason: &'static str) {
+        if let Some(trace) = &mut ctx.trace {
+            trace.retry(reason);
+        }
         let attempt = ctx.attempt.as_ref();
         let upstream = attempt.map(|attempt| &*attempt.peer.metrics);
         self.parts.metrics.retried(ctx.class(), upstream, reason);

@@ -7,6 +7,7 @@ use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
+use super::trace;
 use crate::proxy::client::body_prefix;
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
@@ -42,6 +43,7 @@ pub(in crate::proxy) fn prepare_head(
     if let Some(replica) = ctx.named_replica() {
         named_upstream::give_session(request, &replica.name)?;
     }
+    trace::pass_on(request, ctx)?;
     headers::prepare_upstream(request, &ctx.client_view(session))
 }
 

@@ -1,6 +1,7 @@
 //! A request follows an identical one that is under way, or leads others: see `coalesce`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::Method;
@@ -9,6 +10,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, Result};
 
+use super::trace;
 use crate::config::Coalesce;
 use crate::proxy::client::session::{peer, until_gone};
 use crate::proxy::coalesce::{FlightRole, Follower, Leading, SharedAnswer, SharingScope};
@@ -58,11 +60,13 @@ impl FrontDoor {
         follower: Follower,
     ) -> Result<bool> {
         let patience = ctx.class_config().first_byte;
+        let since = Instant::now();
         let answer = tokio::select! {
             biased;
             answer = follower.answer(patience) => answer,
             gone = until_gone(session) => return Err(gone),
         };
+        trace::followed(ctx, since, answer.as_deref());
         let Some(answer) = answer else {
             return Ok(false);
         };
@@ -155,7 +159,8 @@ fn complete(ctx: &mut Context) {
         .as_ref()
         .filter(|attempt| attempt.is_success && attempt.is_unblemished());
     if let Some(attempt) = attempt {
-        leading.complete(attempt.upstream.name.clone(), ctx.request_id);
+        let trace = ctx.trace.as_ref().map(|trace| trace.span());
+        leading.complete(attempt.upstream.name.clone(), ctx.request_id, trace);
     }
 }
 
