@@ -18,7 +18,7 @@ pub(crate) struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    /// With these lines in its `[limits]`.
+    /// With these lines in its `[limits]`, and the tables that follow them.
     pub(crate) fn geofront(
         &self,
         name: &str,
@@ -96,6 +96,7 @@ impl Setting<'_> {
                  server {{ {listens} root {}; default_type image/png;\n\
                    if ($arg_request ~* getcapabilities) {{ rewrite ^ /capabilities last; }}\n\
                    location = /capabilities {{ default_type text/xml; return 200 '{capabilities}'; }}\n\
+                   location = /v1/traces {{ return 200; }}
                    location / {{ try_files /map.png =404; }} }}",
                 self.place.folder.display()
             ),

@@ -91,6 +91,14 @@ fn contenders(setting: &Setting<'_>) -> io::Result<Vec<Contender>> {
         ordinary,
         "max_in_flight = \"off\"\nper_user = \"off\"",
     )?);
+    contenders.push(setting.geofront(
+        "geofront, every request traced",
+        ordinary,
+        &format!(
+            "[traces]\nendpoint = \"http://{}\"\nsample = 1.0",
+            setting.upstreams[0]
+        ),
+    )?);
     let guided = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/pgo/geofront");
     if guided.is_file() {
         contenders.push(setting.geofront("geofront (make release)", &guided, "")?);
