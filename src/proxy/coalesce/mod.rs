@@ -2,9 +2,8 @@
 //!
 //! ```text
 //!  leader     request_filter --join--> upstream ... head, body kept ... end: complete --+
-//! followers request_filter --join, wait here ------------------------------------------+--> the
-//! same answer, their own headers \--- the leader fails, leaves, is too large or too slow: each
-//! request goes alone
+//!  followers  request_filter --join, wait here ------------------------------------------+--> the same answer, their own headers
+//!                                  \--- the leader fails, leaves, is too large or too slow: each request goes alone
 //! ```
 //!
 //! Promises:

@@ -10,11 +10,12 @@
 //!  admit     a slot at an upstream, at once or after a wait                  <-- again for a retry
 //!  send      the head and the body of the request
 //!  answer    evidence about the upstream, in head and body
-//! learn what it teaches; writes: hints that the catalog changed; doubt: a replica that is stale
-//! session_view a replica does not know the session of a client retry a failed attempt or a
-//! rejected answer: whether another attempt follows refuse our own answer, where no upstream gives
-//! one finish metrics and the access line trace along the way: the spans of a traced request, and
-//! its headers for the upstream
+//!    learn   what it teaches; writes: hints that the catalog changed; doubt: a replica that is stale
+//!    session_view  a replica does not know the session of a client
+//!  retry     a failed attempt or a rejected answer: whether another attempt follows
+//!  refuse    our own answer, where no upstream gives one
+//!  finish    metrics and the access line
+//!  trace     along the way: the spans of a traced request, and its headers for the upstream
 //! ```
 
 mod admit;
