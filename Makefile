@@ -1,6 +1,6 @@
 # The two commands of the README, and those of CONTRIBUTING.md. Each installs the packages that it needs (scripts/setup.sh).
 
-.PHONY: demo test soak search worlds bench bench-catalog bench-mix fuzz build release deb deb-trial dist kubernetes h2spec deny setup screenshots
+.PHONY: demo test soak search worlds bench bench-catalog bench-mix fuzz build release deb deb-trial dist kubernetes dashboard h2spec deny setup screenshots
 
 ## A simulated GeoServer cluster behind a real front door, in one process, with a map page. ARGS="--replicas 5" goes to `geofront demo`.
 ## The first build takes some minutes, and cargo prints its progress; afterwards the demo is up within 10 s.
@@ -98,6 +98,10 @@ deb-trial:
 ## Lints and renders the Helm chart, and validates it and the plain manifests against the schemas of Kubernetes. Needs Go.
 kubernetes:
 	@scripts/kubernetes.sh
+
+## Validates the Grafana dashboard against the schema that Grafana publishes. Needs Go.
+dashboard:
+	@scripts/dashboard.sh
 
 ## Fills target/dist with the package of the binary of `make release`, a list of its components (SBOM), and checksums.
 dist:
