@@ -391,8 +391,15 @@ pub fn run(options: &RunOptions) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.threads.get())
         .enable_all()
-        .build()
-        .expect("a runtime of threads and epoll: nothing of it depends on input");
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        // The limits of the service are too low: open files, or threads.
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let code = runtime.block_on(serve_until_stopped(options, first, &log_level));
     // Everything that still runs (a request past the limit, a probe) is cut off here.
     runtime.shutdown_timeout(Duration::from_millis(200));
