@@ -11,7 +11,8 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::cluster::Event;
-use crate::config::{Change, Config, Diagnostics, Effective, Environment, Loaded, UpstreamConfig};
+use crate::config::{
+    Change, Config, Diagnostics, Effective, Environment, Loaded, MAX_FILE_BYTES, UpstreamConfig,
+};
 use crate::control::Control;
 use crate::metrics::{Metrics, RELOAD_REFUSED};
 use names::{Name, Names};
@@ -371,15 +374,30 @@ impl ConfigReload {
 pub struct RealEnvironment;
 
 impl Environment for RealEnvironment {
+    /// Reads no more than a configuration may have: a path that was mistaken, such as a device or a
+    /// log, must not fill the memory.
     fn read(&self, path: &Path) -> io::Result<String> {
-        std::fs::read_to_string(path)
+        let mut bytes = Vec::new();
+        let limit = MAX_FILE_BYTES as u64 + 1;
+        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        if bytes.len() > MAX_FILE_BYTES {
+            let reason = format!("it is larger than {MAX_FILE_BYTES} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        }
+        String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-        let entries = std::fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+        // The folder of a file that was named without one.
+        let opened = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        let entries = std::fs::read_dir(opened)?.collect::<io::Result<Vec<_>>>()?;
         Ok(entries
             .into_iter()
-            .map(|entry| entry.path())
+            .map(|entry| folder.join(entry.file_name()))
             .filter(|path| path.is_file())
             .collect())
     }

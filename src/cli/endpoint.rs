@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::args::{DEFAULT_CONFIG, Endpoint};
 use super::exit::{Exit, Failure};
+use crate::config::Environment as _;
+use crate::config_reload::RealEnvironment;
 
 /// The default of the configuration's `admin`.
 const DEFAULT_ADMIN: &str = "127.0.0.1:9090";
@@ -53,7 +55,7 @@ pub(super) fn find(endpoint: &Endpoint) -> Result<AdminEndpoint, Failure> {
 /// Reads the configuration. A named file must exist; the default one need not.
 fn read_config(named: Option<&Path>) -> Result<Written, Failure> {
     let path = named.unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
-    match std::fs::read_to_string(path) {
+    match RealEnvironment.read(path) {
         Ok(text) => Ok(keys_of(&text, path)),
         Err(error) if named.is_some() => Err(unreadable(path, &error).exit(Exit::Config)),
         Err(_) => Ok(Written::default()),
@@ -79,7 +81,7 @@ fn keys_of(text: &str, path: &Path) -> Written {
 }
 
 fn read_token(file: &Path) -> io::Result<String> {
-    Ok(std::fs::read_to_string(file)?.trim().to_owned())
+    Ok(RealEnvironment.read(file)?.trim().to_owned())
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

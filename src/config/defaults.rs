@@ -281,6 +281,6 @@ pub(super) const SHUTDOWN_TIMES: RangeInclusive<Duration> = Duration::ZERO..=min
 /// Maximum number of tables of one family. Benchmarks cover clusters of this size.
 pub(super) const MAX_NAMED: usize = 1000;
 /// Maximum size of one configuration file or secret.
-pub(super) const MAX_FILE_BYTES: usize = 1 << 20;
+pub const MAX_FILE_BYTES: usize = 1 << 20;
 /// Maximum number of files that `include` may add in total.
 pub(super) const MAX_INCLUDED: usize = 1000;

@@ -54,6 +54,7 @@ pub use control_flow::{
     Addressed, ControlFlow, CountedBy, Limit, Operations, PriorityHeader, Rate, Rule,
 };
 pub use cors::{Cors, CorsHeader, CorsMethod, OriginPattern};
+pub use defaults::MAX_FILE_BYTES;
 pub use diagnostics::{Diagnostics, Finding};
 pub use effective::Effective;
 pub use environment::{Environment, MapEnvironment};

@@ -282,3 +282,21 @@ fn a_hanging_name_server_does_not_block_readers_and_its_late_answer_counts() {
     reloading.join().unwrap();
     assert_eq!(running.known("slave1").as_deref(), Some("10.0.0.2:8080"));
 }
+
+#[test]
+fn a_file_that_is_larger_than_any_configuration_is_not_read_into_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.toml");
+    // A file of a terabyte, without a block of its own.
+    File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let error = RealEnvironment.read(&path).unwrap_err();
+    assert_eq!(error.to_string(), "it is larger than 1048576 bytes");
+    File::create(&path).unwrap().set_len(1 << 20).unwrap();
+    assert_eq!(RealEnvironment.read(&path).unwrap().len(), 1 << 20);
+}
+
+#[test]
+fn the_folder_of_a_file_without_one_is_the_current_folder() {
+    let listed = RealEnvironment.list(Path::new("")).unwrap();
+    assert!(listed.contains(&PathBuf::from("Cargo.toml")), "{listed:?}");
+}
