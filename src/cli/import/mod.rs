@@ -204,6 +204,25 @@ mod tests {
     }
 
     #[test]
+    fn passwords_of_the_old_file_are_not_in_the_new_one() {
+        let haproxy = "listen stats\n  bind :1936\n  stats auth admin:hunter2\n\
+             backend geoserver\n  http-request set-header Authorization \"Basic hunter2\"\n  \
+             server main 10.0.0.1:8080\n  server a 10.0.0.2:8080\n";
+        let nginx = "upstream geoserver {\n  server 10.0.0.1:8080;\n  server 10.0.0.2:8080;\n}\n\
+             server {\n  listen 80;\n  location / {\n    proxy_pass http://geoserver;\n    \
+             proxy_set_header Authorization \"Basic hunter2\";\n  }\n}\n";
+        let choices = Choices {
+            main: Some("10.0.0.1:8080".to_owned()),
+            pool: None,
+        };
+        for text in [haproxy, nginx] {
+            let written = convert(text, "file", &choices).unwrap();
+            assert!(written.contains("uthorization ***"), "{written}");
+            assert!(!written.contains("hunter2"), "{written}");
+        }
+    }
+
+    #[test]
     fn a_syntax_mistake_names_file_and_line() {
         for (text, place) in [
             ("http {\n  upstream a {\n", "file:2: "),

@@ -570,9 +570,23 @@ fn shown_size(bytes: u64) -> String {
     format!("{bytes}B")
 }
 
-/// The text on one line, shortened.
+/// True for a word whose line goes on with a password or the like. The new file may have other
+/// readers than the old one.
+fn names_a_secret(word: &str) -> bool {
+    let word = word.trim_matches(['"', '\'']).to_ascii_lowercase();
+    matches!(
+        &*word,
+        "auth" | "password" | "insecure-password" | "authorization" | "proxy-authorization"
+    )
+}
+
+/// The text on one line, shortened and without secrets.
 fn excerpt(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
+    let mut words: Vec<&str> = text.split_whitespace().collect();
+    if let Some(secret) = words.iter().position(|word| names_a_secret(word)) {
+        words.truncate(secret + 1);
+        words.push("***");
+    }
     let line: String = words
         .join(" ")
         .chars()
