@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::KeepAlive;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::answers::{Failure, ModeOrder, ModeOrdered, Reload, Status, SyncOrdered, Upstream};
 use super::history::Window;
 use super::listener::Client;
-use super::{AdminState, App};
+use super::{AdminState, App, MAX_BODY};
 use crate::cluster::{self, ModeError, ModeOrigin, SyncError, UpstreamStatus};
 use crate::config::Effective;
 use crate::unix_time::since_1970;
@@ -156,8 +157,12 @@ pub(super) async fn set_mode(
     State(app): State<App>,
     Extension(client): Extension<Client>,
     Path(name): Path<String>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(refused) => return unread(&refused, MAX_BODY),
+    };
     let order: ModeOrder = match serde_json::from_slice(&body) {
         Ok(order) => order,
         Err(error) => {
@@ -303,6 +308,16 @@ pub(super) fn failure(status: StatusCode, error: impl ToString) -> Response {
             error: error.to_string(),
         },
     )
+}
+
+/// The answer to a request whose body was not read: it has more than `most` bytes, or broke off.
+pub(super) fn unread(refused: &BytesRejection, most: usize) -> Response {
+    let status = refused.status();
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        failure(status, format!("the body has more than {most} bytes"))
+    } else {
+        failure(status, refused.body_text())
+    }
 }
 
 /// JSON on one line, for long answers that only programs read.

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::App;
-use super::api::{failure, json};
+use super::api::{failure, json, unread};
 use crate::config::UpstreamName;
 use crate::explanation::{Explanation, Missing, Question};
 
@@ -96,7 +97,14 @@ impl From<Explanation> for Explained {
     }
 }
 
-pub(super) async fn explain(State(app): State<App>, body: Bytes) -> Response {
+pub(super) async fn explain(
+    State(app): State<App>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(refused) => return unread(&refused, MAX_QUESTION),
+    };
     let question = serde_json::from_slice(&body)
         .map_err(|error| {
             format!("the body must be like {{\"url\":\"/geoserver/wms?...\"}}: {error}")
@@ -120,8 +128,10 @@ fn question_of(order: ExplainOrder) -> Result<Question, String> {
         .as_deref()
         .map(str::trim)
         .filter(|m| !m.is_empty());
-    if method.is_some_and(|method| !is_method(method)) {
-        return Err(format!("a method has at most {MAX_METHOD} letters"));
+    if let Some(method) = method.filter(|method| !is_method(method)) {
+        return Err(format!(
+            "`{method}` is no method: it must be at most {MAX_METHOD} letters without blanks"
+        ));
     }
     if order.headers.len() > MAX_HEADERS {
         return Err(format!("more than {MAX_HEADERS} headers"));

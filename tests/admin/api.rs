@@ -150,13 +150,12 @@ async fn orders_that_make_no_sense_are_explained() {
             "{body}: {refused:?}"
         );
     }
-    assert_eq!(
-        admin
-            .post("/api/upstreams/a/mode", &"x".repeat(100_000))
-            .await
-            .code,
-        413
-    );
+    let long = "x".repeat(300_000);
+    for (path, most) in [("/api/upstreams/a/mode", 16_384), ("/api/explain", 262_144)] {
+        let refused = admin.post(path, &long).await;
+        let why = format!("the body has more than {most} bytes");
+        assert_eq!((refused.code, refused.error()), (413, why), "{path}");
+    }
     assert_eq!(admin.get("/api/upstreams/a/mode").await.code, 405);
     assert_eq!(admin.get("/api/nothing").await.code, 404);
 }

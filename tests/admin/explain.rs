@@ -184,7 +184,7 @@ async fn what_is_no_request_is_refused_with_the_reason() {
         ("{}", "`` is no URL"),
         (r#"{"url":"wms"}"#, "`wms` is no URL"),
         (r#"{"url":"/a","more":1}"#, "unknown field `more`"),
-        (r#"{"url":"/a","method":"GET /b"}"#, "a method has at most"),
+        (r#"{"url":"/a","method":"GET /b"}"#, "`GET /b` is no method"),
         (r#"{"url":"/a","from":"here"}"#, "invalid IP address"),
     ] {
         let refused = admin.post("/api/explain", body).await;
