@@ -192,6 +192,15 @@ enum Output {
     },
 }
 
+impl Output {
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Stdout => None,
+            Self::File { path, .. } => Some(path),
+        }
+    }
+}
+
 impl Sink {
     pub(super) fn stdout() -> Self {
         Self {
@@ -235,7 +244,12 @@ impl Sink {
         match result {
             Ok(()) if self.is_failing => info!("the access log is written again"),
             Err(error) if !self.is_failing => {
-                warn!(%error, "the access log cannot be written: lines are dropped")
+                let file = self
+                    .output
+                    .path()
+                    .map(Path::display)
+                    .map(tracing::field::display);
+                warn!(file, %error, "the access log cannot be written: lines are dropped")
             }
             Ok(()) | Err(_) => {}
         }
