@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::config::{AcmeChallenge, Config, Credentials, MaxInFlight};
+use crate::config::{AccessLogDestination, AcmeChallenge, Config, Credentials, MaxInFlight};
 
 /// The directory that systemd creates for `StateDirectory=geofront` of the package's unit. A
 /// shell's environment does not name it.
@@ -41,6 +41,34 @@ pub(super) fn advice(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<Str
             "name GeoServer's data directory as this machine sees it, or leave the key out: the main is polled in any case",
         );
     }
+    if config.catalog.reload_main && config.catalog.watch.is_none() {
+        note(
+            "`catalog.reload_main` has no effect without `catalog.watch`",
+            "name GeoServer's data directory with `watch`: changes are noticed there that did not pass the main",
+        );
+    }
+    for (key, file, lost) in files_to_write(config) {
+        let folder = file.parent().filter(|folder| folder.parent().is_some());
+        if let Some(folder) = folder.filter(|folder| !exists(folder)) {
+            note(
+                &format!(
+                    "`{key}`: there is no folder {}, so {lost}",
+                    folder.display()
+                ),
+                "create it, and let geofront's user write it",
+            );
+        }
+    }
+    let context = &config.geoserver.context;
+    let public = config.trust.public_url.as_ref();
+    if public.is_some_and(|url| !context.is_empty() && url.path.ends_with(context)) {
+        note(
+            &format!(
+                "`public_url` ends with GeoServer's own path {context}, so that it is twice in its addresses"
+            ),
+            "name the address up to there, without that path",
+        );
+    }
     if can_reload && config.catalog.state_file.is_none() && !exists(Path::new(STATE_DIRECTORY)) {
         note(
             "a restart forgets which replica has which catalog, and may leave a roll unfinished",
@@ -73,6 +101,27 @@ pub(super) fn advice(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<Str
         );
     }
     found
+}
+
+/// The files that geofront writes and whose folder it does not create: key, file, and what is lost
+/// without the folder.
+fn files_to_write(config: &Config) -> Vec<(&'static str, &Path, &'static str)> {
+    let mut files = Vec::new();
+    if let Some(file) = &config.catalog.state_file {
+        files.push((
+            "catalog.state_file",
+            file.as_path(),
+            "a restart forgets modes, learned limits and catalogs",
+        ));
+    }
+    if let AccessLogDestination::File(file) = &config.log.access {
+        files.push((
+            "log.access",
+            file.as_path(),
+            "all lines of the access log are dropped",
+        ));
+    }
+    files
 }
 
 /// Certificates by ACME whose challenges come in on another port than those of this machine.
@@ -163,6 +212,45 @@ mod tests {
             noted(&[CREDENTIALS, canary], &[STATE_DIRECTORY]),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn keys_without_their_folder_or_their_companion_are_noted() {
+        let tables = "[catalog]\nreload_main = true\nstate_file = '/lost/state'\n[log]\naccess = '/var/gone/access.log'\n";
+        insta::assert_snapshot!(noted(&[CREDENTIALS, LAYER, tables], &[]).join("\n"), @r"
+        note: `catalog.reload_main` has no effect without `catalog.watch`
+          help: name GeoServer's data directory with `watch`: changes are noticed there that did not pass the main
+        note: `catalog.state_file`: there is no folder /lost, so a restart forgets modes, learned limits and catalogs
+          help: create it, and let geofront's user write it
+        note: `log.access`: there is no folder /var/gone, so all lines of the access log are dropped
+          help: create it, and let geofront's user write it
+        ");
+        let tables = "[catalog]\nstate_file = '/lost/state'\n";
+        assert_eq!(
+            noted(&[CREDENTIALS, LAYER, tables], &["/lost"]),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn a_public_url_with_the_path_of_geoserver_is_noted() {
+        for (url, is_noted) in [
+            ("https://maps.example.org/geoserver", true),
+            ("https://maps.example.org/geo", false),
+            ("https://maps.example.org", false),
+        ] {
+            let file = format!("public_url = '{url}'\n{CLUSTER}{CREDENTIALS}{LAYER}");
+            let environment = MapEnvironment::new().file("geofront.toml", file);
+            let config = Config::load(Path::new("geofront.toml"), &environment)
+                .unwrap()
+                .config;
+            let found = advice(&config, |_| true).join("\n");
+            assert_eq!(
+                found.contains("ends with GeoServer's own path"),
+                is_noted,
+                "{url}"
+            );
+        }
     }
 
     #[test]
