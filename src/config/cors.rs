@@ -74,11 +74,17 @@ impl OriginPattern {
         }
         let text = text.to_ascii_lowercase();
         let (scheme, host) = text.split_once("://")?;
-        let is_scheme = matches!(scheme, "http" | "https");
+        // Browsers leave the usual port out.
+        let usual = match scheme {
+            "http" => ":80",
+            "https" => ":443",
+            _ => return None,
+        };
+        let host = host.strip_suffix(usual).unwrap_or(host);
         let below = host.strip_prefix('*');
         let plain = below.unwrap_or(host);
         let is_host = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
-        if !is_scheme
+        if !has_port_or_none(plain)
             || plain.trim_start_matches('.').is_empty()
             || !plain.bytes().all(is_host)
             || below.is_some_and(|rest| !rest.starts_with('.'))
@@ -90,7 +96,7 @@ impl OriginPattern {
                 scheme: format!("{scheme}://").into(),
                 rest: rest.into(),
             },
-            None => Self::Exact(text.into()),
+            None => Self::Exact(format!("{scheme}://{host}").into()),
         })
     }
 
@@ -122,6 +128,16 @@ impl fmt::Display for OriginPattern {
             Self::Below { scheme, rest } => write!(f, "{scheme}*{rest}"),
         }
     }
+}
+
+/// True unless something else than a port stands behind the colon of a host.
+fn has_port_or_none(host: &str) -> bool {
+    let after_address = host.rsplit_once(']').map_or(host, |(_, after)| after);
+    let Some((name, port)) = after_address.split_once(':') else {
+        return true;
+    };
+    let is_named = !name.is_empty() || host.contains(']');
+    is_named && port.parse::<u16>().is_ok_and(|port| port != 0)
 }
 
 fn is_token(text: &str) -> bool {
@@ -196,6 +212,11 @@ mod tests {
                 false,
             ),
             ("http://localhost:8080", "http://localhost:8080", true),
+            ("http://[::1]:8080", "http://[::1]:8080", true),
+            // Browsers leave the usual port out.
+            ("https://a.example.org:443", "https://a.example.org", true),
+            ("http://*.example.org:80", "http://a.example.org", true),
+            ("http://a.example.org:443", "http://a.example.org", false),
             ("https://*.example.org", "https://a.b.example.org", true),
             ("https://*.example.org", "https://example.org", false),
             ("https://*.example.org", "https://.example.org", false),
@@ -233,6 +254,11 @@ mod tests {
             "https://a.*.org",
             "ftp://example.org",
             "https://user@example.org",
+            "https://example.org:",
+            "https://example.org:0",
+            "https://example.org:65536",
+            "https://example.org:8443:1",
+            "https://:8443",
         ] {
             assert_eq!(OriginPattern::new(text), None, "{text}");
         }

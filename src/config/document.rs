@@ -282,7 +282,12 @@ fn read_list<T: Table>(
 }
 
 fn refuse_not_a_table(name: &str, value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) {
-    let problem = Problem::new(format!("`{name}` is not a table")).at(reading.at(value));
+    let found = match value.get_ref() {
+        DeValue::Array(_) => "is a list of tables, and must be one table",
+        DeValue::Table(_) => "is one table, and must be a list of tables",
+        _ => "is not a table",
+    };
+    let problem = Problem::new(format!("`{name}` {found}")).at(reading.at(value));
     reading.refuse(problem.help(format!(
         "write a header and the keys below it: {}",
         header(name)

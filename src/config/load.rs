@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::defaults::MAX_INCLUDED;
 use super::diagnostics::{Diagnostics, Problem};
 use super::document::{self, FileKind};
-use super::environment::{Environment, read_bounded};
+use super::environment::{Environment, NO_SUCH_FILE, read_bounded};
 use super::loaded::Loaded;
 use super::raw::Raw;
 use super::source::{FileId, Sources};
@@ -61,10 +61,16 @@ impl Files<'_> {
                 self.parse(file, FileKind::First)
             }
             Err(why) => {
-                self.problems.push(Problem::new(format!(
-                    "cannot read {}: {why}",
-                    path.display()
-                )));
+                let problem = Problem::new(format!("cannot read {}: {why}", path.display()));
+                let is_missing = why == NO_SUCH_FILE;
+                self.problems.push(if is_missing {
+                    problem.help(
+                        "`geofront check FILE` and `geofront run --config FILE` read another file; \
+                         docs/configuration.md has the smallest one",
+                    )
+                } else {
+                    problem
+                });
                 false
             }
         }

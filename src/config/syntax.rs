@@ -120,7 +120,7 @@ impl<'t> Line<'t> {
         let line = line.trim();
         let header = line
             .strip_prefix('[')
-            .and_then(|rest| rest.split_once(']'))
+            .and_then(|rest| rest.trim_start_matches('[').split_once(']'))
             .map(|(header, _)| header);
         let header = header.map(|header| {
             header

@@ -257,10 +257,21 @@ impl FromText for OriginPattern {
     fn from_text(text: &str) -> Option<Self> {
         Self::new(text)
     }
+
+    fn hint(text: &str) -> String {
+        let bare = text.trim_end_matches('/');
+        [bare.to_owned(), format!("https://{bare}")]
+            .into_iter()
+            .find(|corrected| bare.contains(['.', ':']) && Self::new(corrected).is_some())
+            .map_or_else(String::new, |corrected| {
+                format!("did you mean \"{corrected}\"?")
+            })
+    }
 }
 
 impl FromText for CorsMethod {
-    const RULE: &'static str = "a method, such as \"POST\"";
+    const RULE: &'static str =
+        "a method that pages may use, such as \"POST\", and not CONNECT or TRACE";
 
     fn from_text(text: &str) -> Option<Self> {
         Self::new(text)
@@ -295,7 +306,10 @@ impl FromText for AccessLogDestination {
 
 /// Reads an enum from the words that stand for it in the file.
 macro_rules! words {
-    ($type:ident, $rule:literal, $($word:literal => $variant:ident),+) => {
+    (
+        $type:ident, $rule:literal, $($word:literal => $variant:ident),+
+        $(; $($other:literal is $meant:literal),+)?
+    ) => {
         impl FromText for $type {
             const RULE: &'static str = $rule;
 
@@ -307,6 +321,9 @@ macro_rules! words {
             }
 
             fn hint(text: &str) -> String {
+                $($(if text == $other {
+                    return format!("here it is called `{}`", $meant);
+                })+)?
                 suggestion(text, [$($word),+])
             }
         }
@@ -321,7 +338,10 @@ macro_rules! words {
     };
 }
 
-words!(Role, "\"main\" or \"replica\"", "main" => Main, "replica" => Replica);
+words!(
+    Role, "\"main\" or \"replica\"", "main" => Main, "replica" => Replica;
+    "slave" is "replica", "master" is "main"
+);
 words!(ClientCertificate, "\"required\" or \"optional\"", "required" => Required, "optional" => Optional);
 words!(AcmeChallenge, "\"http-01\" or \"tls-alpn-01\"", "http-01" => Http01, "tls-alpn-01" => TlsAlpn01);
 words!(MainReads, "\"backup\", \"always\" or \"never\"", "backup" => Backup, "always" => Always, "never" => Never);

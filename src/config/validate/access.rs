@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
 use super::check::Check;
+use super::listeners::{EVERY_ADDRESS, overlap};
 use crate::config::diagnostics::Problem;
 use crate::config::raw::{Named, RawListener, RawTop, Slot};
-use crate::config::value::Written;
+use crate::config::source::At;
 use crate::config::{Secret, defaults};
 
 pub(super) struct Access {
@@ -31,7 +32,7 @@ impl Check<'_> {
             file,
             ("admin_token_env", &raw.admin_token_env),
         );
-        self.distinct_listeners(&raw.listen, admin, listeners.is_empty());
+        self.distinct_listeners(raw, admin, listeners.is_empty());
         let plain = listen.iter().map(|address| ("listen", *address));
         let others: Vec<_> = plain.chain([("admin", admin)]).collect();
         self.distinct_addresses_of_listeners(listeners, &others);
@@ -59,13 +60,13 @@ impl Check<'_> {
             .unwrap_or(cores)
     }
 
-    fn distinct_listeners(
-        &mut self,
-        listen: &Slot<Vec<Written<SocketAddr>>>,
-        admin: SocketAddr,
-        is_all: bool,
-    ) {
-        let Some(listen) = listen.given() else { return };
+    fn distinct_listeners(&mut self, raw: &RawTop, admin: SocketAddr, is_all: bool) {
+        let Some(listen) = raw.listen.given() else {
+            if let Some(at) = raw.admin.at().filter(|_| is_all) {
+                self.distinct_from_admin(defaults::LISTEN, admin, at);
+            }
+            return;
+        };
         if listen.value.is_empty() && is_all {
             let help = format!("leave `listen` out for {}", defaults::LISTEN);
             self.refuse(
@@ -87,13 +88,25 @@ impl Check<'_> {
                     Problem::new(format!("`listen` has {} twice", written.value)).at(written.at),
                 );
             }
-            if written.value == admin {
-                let problem =
-                    Problem::new(format!("`listen` and `admin` are both {admin}")).at(written.at);
-                self.refuse(
-                    problem.help("the status page and the API have an address of their own"),
-                );
+            let before = listen.value[..i].iter();
+            if let Some(other) = before
+                .map(|other| other.value)
+                .find(|other| overlap(*other, written.value))
+            {
+                let title = format!("`listen` has {other} and {}", written.value);
+                self.refuse(Problem::new(title).at(written.at).help(EVERY_ADDRESS));
             }
+            self.distinct_from_admin(written.value, admin, written.at);
+        }
+    }
+
+    fn distinct_from_admin(&mut self, listen: SocketAddr, admin: SocketAddr, at: At) {
+        if listen == admin && admin.port() != 0 {
+            let problem = Problem::new(format!("`listen` and `admin` are both {admin}")).at(at);
+            self.refuse(problem.help("the status page and the API have an address of their own"));
+        } else if overlap(listen, admin) {
+            let problem = Problem::new(format!("`listen` is {listen}, and `admin` is {admin}"));
+            self.refuse(problem.at(at).help(EVERY_ADDRESS));
         }
     }
 

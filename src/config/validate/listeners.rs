@@ -63,6 +63,14 @@ impl Check<'_> {
         let used = running.and_then(|listener| listener.tls.as_deref());
         let tls = self.tls(named, acme_folder, used);
         let https_redirect = self.https_redirect(&key("https_redirect"), raw);
+        let balancers = raw.proxy_protocol_from.given();
+        if let Some(list) = balancers.filter(|list| list.value.is_empty()) {
+            let title = format!("`{}` is empty", key("proxy_protocol_from"));
+            self.refuse(Problem::new(title).at(list.at).help(
+                "name the load balancers, or leave the key out: then connections come without a \
+                 PROXY protocol header",
+            ));
+        }
         let proxy_protocol_from = self.list(
             &key("proxy_protocol_from"),
             &raw.proxy_protocol_from,
@@ -339,11 +347,31 @@ impl Check<'_> {
             let other = taken
                 .iter()
                 .find(|(_, other)| *other == address.value && address.value.port() != 0);
+            let overlapping = taken
+                .iter()
+                .find(|(_, other)| overlap(*other, address.value));
             if let Some((other, _)) = other {
                 let title = format!("{other} and {ours} are both {}", address.value);
                 self.refuse(Problem::new(title).at(address.at));
+            } else if let Some((other, taken)) = overlapping {
+                let value = address.value;
+                let title = format!("{other} is {taken}, and {ours} is {value}");
+                self.refuse(Problem::new(title).at(address.at).help(EVERY_ADDRESS));
             }
             taken.push((ours, address.value));
         }
     }
+}
+
+/// The reason why two addresses exclude each other.
+pub(super) const EVERY_ADDRESS: &str =
+    "0.0.0.0 and [::] are every address of this machine: another address needs another port";
+
+/// True if one of two different addresses is every address of the machine and the other one of
+/// them. Those of IPv4 and of IPv6 may be different sockets.
+pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_wide = one.ip().is_unspecified() || other.ip().is_unspecified();
+    // With port 0 the system chooses.
+    let is_same_port = one.port() == other.port() && one.port() != 0;
+    is_wide && is_same_port && one != other && one.is_ipv4() == other.is_ipv4()
 }

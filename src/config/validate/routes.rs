@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::check::Check;
 use crate::config::diagnostics::{Problem, suggestion};
 use crate::config::raw::{Listed, RawRoute, Slot};
@@ -74,7 +76,7 @@ impl Check<'_> {
         match (name, raw.name.at()) {
             (Some(name), Some(at)) if !is_name(&name) => {
                 let title = format!(
-                    "`{key}.name` is \"{}\": must be 1 to {MAX_NAME} letters without blanks",
+                    "`{key}.name` is \"{}\": must be 1 to {MAX_NAME} ASCII characters without blanks",
                     name.escape_debug()
                 );
                 self.refuse(Problem::new(title).at(at));
@@ -102,8 +104,8 @@ impl Check<'_> {
                 form(text, "each layer is an entry of the list", &[','])
             }),
             headers: self.header_conditions(&key("header"), &raw.header),
-            from: self.list(&key("from"), &raw.from, Vec::new()),
-            not_from: self.list(&key("not_from"), &raw.not_from, Vec::new()),
+            from: self.networks(&key("from"), &raw.from),
+            not_from: self.networks(&key("not_from"), &raw.not_from),
         }
     }
 
@@ -116,8 +118,20 @@ impl Check<'_> {
         headers
     }
 
-    /// Reads a list of which each entry has a form of its own. A list that is there has an entry:
-    /// without one, the rule would match everything.
+    fn networks(&mut self, key: &str, slot: &Slot<Vec<Written<IpNet>>>) -> Vec<IpNet> {
+        self.refuse_empty(key, slot);
+        self.list(key, slot, Vec::new())
+    }
+
+    /// Refuses a list without an entry, with which the rule would match everything.
+    fn refuse_empty<T>(&mut self, key: &str, slot: &Slot<Vec<Written<T>>>) {
+        if let Some(list) = slot.given().filter(|list| list.value.is_empty()) {
+            let problem = Problem::new(format!("`{key}` is empty")).at(list.at);
+            self.refuse(problem.help("list at least one, or leave the key out"));
+        }
+    }
+
+    /// Reads a list of which each entry has a form of its own.
     fn each<T>(
         &mut self,
         key: &str,
@@ -128,10 +142,7 @@ impl Check<'_> {
         let Some(list) = slot.given() else {
             return Vec::new();
         };
-        if list.value.is_empty() {
-            let problem = Problem::new(format!("`{key}` is empty")).at(list.at);
-            self.refuse(problem.help("leave the key out for no condition"));
-        }
+        self.refuse_empty(key, slot);
         let mut values = Vec::new();
         for item in &list.value {
             match read(&item.value) {
@@ -276,7 +287,7 @@ fn contradiction(route: &RouteRule) -> Option<String> {
         not_from,
         ..
     } = &route.conditions;
-    let is_excluded = |net: &ipnet::IpNet| not_from.iter().any(|excluded| excluded.contains(net));
+    let is_excluded = |net: &IpNet| not_from.iter().any(|excluded| excluded.contains(net));
     if !from.is_empty() && from.iter().all(is_excluded) {
         return Some("`not_from` excludes all of `from`".to_owned());
     }

@@ -29,6 +29,7 @@ fn wrong(rule: &'static str) -> UrlProblem {
     }
 }
 
+const PORT: &str = "have a port of 1 to 65535";
 const EXAMPLE: &str = "look like \"http://10.0.0.11:8080\"";
 
 pub(super) fn parse(text: &str) -> Result<Url<'_>, UrlProblem> {
@@ -53,11 +54,15 @@ pub(super) fn parse(text: &str) -> Result<Url<'_>, UrlProblem> {
     }
     if !matches!(path, "" | "/") {
         return Err(UrlProblem {
-            help: Some(about_path(path)),
+            help: path.starts_with('/').then(|| about_path(path)),
             ..wrong("end after host and port")
         });
     }
-    let (host, port) = host_and_port(authority, default_port).ok_or_else(|| wrong(EXAMPLE))?;
+    let (host, port) = host_and_port(authority, default_port).ok_or_else(|| {
+        let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+        let is_number = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+        wrong(if is_number { PORT } else { EXAMPLE })
+    })?;
     if is_host(host) {
         Ok(Url { tls, host, port })
     } else {
