@@ -23,6 +23,7 @@ pub mod cluster;
 pub mod catalog_writes;
 pub mod control;
 pub mod metrics;
+pub mod named_upstream;
 // Floor 5: certificates by ACME; config reloads; the decision about a request in words; traces;
 // upstreams as Pingora's peers; the place where requests wait for a slot.
 pub mod acme;

@@ -26,9 +26,9 @@ use pingora::http::authority::raw_target_authority;
 use pingora::http::{RequestHeader, ResponseHeader, StatusCode};
 
 use crate::config::{HeaderField, PeerTrust, PublicUrl, Trust};
+use crate::named_upstream::{HEADER, TOKEN};
 use crate::proxy::client::forwarded;
 use crate::proxy::client::request_id::{REQUEST_ID, RequestId};
-use crate::proxy::named_upstream::{HEADER, TOKEN};
 
 /// As text: Pingora writes the names of a request as they are given, and copies those of the `http`
 /// crate.

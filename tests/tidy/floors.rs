@@ -22,6 +22,7 @@ pub(crate) const FLOORS: &[(&str, u8)] = &[
     ("catalog_writes", 4),
     ("control", 4),
     ("metrics", 4),
+    ("named_upstream", 4),
     ("acme", 5),
     ("config_reload", 5),
     ("explanation", 5),

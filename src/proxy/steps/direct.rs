@@ -8,11 +8,11 @@ use pingora::proxy::Session;
 
 use crate::cluster::Upstream;
 use crate::config::UpstreamName;
+use crate::named_upstream::{self, Denial};
 use crate::ogc::Retryable;
 use crate::proxy::client::head::head;
 use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
-use crate::proxy::named_upstream::{self, Denial};
 use crate::proxy::response::respond::Refusal;
 
 /// Why a replica is not changed, for the administrator who tried it.
