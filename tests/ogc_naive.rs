@@ -18,7 +18,7 @@ mod refusals;
 #[path = "ogc_shared/spelling.rs"]
 mod spelling;
 
-use geofront::ogc::{CatalogEffect, Service};
+use geofront::ogc::{CatalogEffect, RequestClass, Service};
 use oracle::{Meaning, meanings};
 use proptest::prelude::*;
 
@@ -33,6 +33,7 @@ proptest! {
             service: found.service.map(Service::as_str),
             operation: found.operation.map(str::to_ascii_lowercase),
             imports: found.processes.catalog == CatalogEffect::Change,
+            is_long: found.class == RequestClass::Process && !harness::is_short(&found),
         };
         prop_assert_eq!(meanings(&request), [found]);
     }

@@ -3,9 +3,13 @@
 #[path = "ogc_shared/table.rs"]
 mod table;
 
+use std::path::Path;
+use std::sync::OnceLock;
+
+use geofront::config::{Config, MapEnvironment};
 use geofront::ogc::{
-    BodyNeed, BodyReader, CatalogEffect, RequestHead, Retryable, Service, body_need, classify,
-    retry,
+    BodyNeed, BodyReader, CatalogEffect, Classified, RequestClass, RequestHead, Retryable, Service,
+    body_need, classify, retry,
 };
 use table::{Case, cases};
 
@@ -40,6 +44,7 @@ fn complaint(case: &Case) -> Option<String> {
             CatalogEffect::Undetermined => Some("main-only"),
             CatalogEffect::Change => Some("changes-catalog"),
         },
+        is_short(&found).then_some("short"),
     ];
     let words: Vec<&str> = words.into_iter().flatten().collect();
     let is_right = words == case.expected;
@@ -49,6 +54,22 @@ fn complaint(case: &Case) -> Option<String> {
             case.line, case.method, case.target, case.expected, found.reason
         )
     })
+}
+
+/// True if the request is a short read where `gs:PagedUnique` is declared short.
+fn is_short(found: &Classified) -> bool {
+    static CONFIG: OnceLock<Config> = OnceLock::new();
+    let config = CONFIG.get_or_init(|| {
+        let text = "[upstreams.main]\nurl = 'http://10.0.0.1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://10.0.0.2'\n\
+                    [classes.process]\nshort = ['gs:PagedUnique']\n";
+        let world = MapEnvironment::new().file("geofront.toml", text);
+        Config::load(Path::new("geofront.toml"), &world)
+            .unwrap_or_else(|problems| panic!("{problems}"))
+            .config
+    });
+    let mut settled = *found;
+    config.shorten(&mut settled);
+    settled.class == RequestClass::Info && found.class == RequestClass::Process
 }
 
 #[test]

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode;
 
 use crate::balance::seed_of;
 use crate::cluster::About;
-use crate::ogc::Classified;
+use crate::ogc::{Classified, Service};
 
 /// Extensions by which REST names formats.
 const FORMATS: [&str; 4] = [".xml", ".json", ".html", ".sld"];
@@ -21,7 +21,11 @@ pub fn workspace(name: &str) -> u64 {
 /// What a read is about.
 pub fn about(classified: &Classified, target: &[u8]) -> About {
     let text = |span: crate::ogc::Span| -> Cow<'_, [u8]> { percent_decode(span.of(target)).into() };
-    let (in_path, layers) = (classified.workspace.map(text), classified.layer.map(text));
+    // The name of a process shows no layer.
+    let layer = classified
+        .layer
+        .filter(|_| classified.service != Some(Service::Wps));
+    let (in_path, layers) = (classified.workspace.map(text), layer.map(text));
     let name = match (&in_path, &layers) {
         (Some(workspace), _) => std::str::from_utf8(workspace).ok(),
         (None, Some(layers)) => std::str::from_utf8(layers).ok().and_then(common),
@@ -112,6 +116,11 @@ mod tests {
         assert_eq!(
             read("/geoserver/geor/wms?service=WMS&request=GetMap&layers=a"),
             geor
+        );
+        assert_eq!(
+            read("/geoserver/wps?service=WPS&request=Execute&identifier=gs:PagedUnique"),
+            About::Anything,
+            "a process is no layer"
         );
     }
 

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_defaults_go_nowhere_and_bring_changes_to_the_replicas() {
-        let question = Question::new(Some("put"), "/geoserver/rest/layers/roads", None).unwrap();
+        let question = Question::new(Some("PUT"), "/geoserver/rest/layers/roads", None).unwrap();
         let printed = printed(&question, None);
         assert!(
             printed.contains("class        admin\n")

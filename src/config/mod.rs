@@ -26,6 +26,7 @@ mod load;
 mod loaded;
 mod raw;
 mod routes;
+mod short_processes;
 mod source;
 mod syntax;
 mod traces;
@@ -43,7 +44,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ogc::PerClass;
+use crate::ogc::{PerClass, ProcessName};
 
 pub use acme::{Acme, AcmeCertificate, AcmeChallenge};
 pub use catalog::{Catalog, StalePolicy, TileCaches};
@@ -215,6 +216,8 @@ pub struct ClassConfig {
     pub affinity: Option<Affinity>,
     /// Whether identical concurrent requests share one answer.
     pub coalesce: Coalesce,
+    /// The processes that the operator has declared short, of the class of processes.
+    pub short: Vec<ProcessName>,
 }
 
 /// The imbalance that affinity may cause between upstreams.

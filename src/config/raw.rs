@@ -252,6 +252,7 @@ table!(RawClass {
     affinity: bool,
     affinity_load_percent: i64,
     coalesce: Coalesce,
+    short: Vec<Written<String>>,
 });
 
 table!(RawRoute {

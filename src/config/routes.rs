@@ -103,6 +103,11 @@ pub struct Sender<'a> {
 }
 
 impl RouteRule {
+    /// True if the requests that follow the rule get a class from it.
+    pub fn gives_class(&self) -> bool {
+        matches!(self.action, RouteAction::Send { class: Some(_), .. })
+    }
+
     /// The first of `routes` that applies to the request.
     pub fn first<'r>(
         routes: &'r [Self],

@@ -6,10 +6,12 @@
 
 mod destination;
 mod limits;
+mod named;
 mod route;
 
 use std::net::IpAddr;
 
+use percent_encoding::percent_decode;
 use serde::Serialize;
 
 use crate::catalog_writes::hints;
@@ -19,8 +21,10 @@ use crate::config::{
 };
 use crate::ogc::{
     self, BodyNeed, BodyReader, CatalogEffect, Classified, RequestClass, RequestHead, Retryable,
-    RuleSubject,
+    RuleSubject, Service,
 };
+
+use named::NodeRequest;
 
 /// The status of the main's answer to a successful request.
 const OK: u16 = 200;
@@ -81,7 +85,7 @@ impl Question {
     pub fn new(method: Option<&str>, url: &str, body: Option<Vec<u8>>) -> Option<Self> {
         let usual = if body.is_some() { "POST" } else { "GET" };
         Some(Self {
-            method: method.unwrap_or(usual).to_ascii_uppercase(),
+            method: method.unwrap_or(usual).to_owned(),
             target: target_of(url)?,
             content_type: body.is_some().then(|| USUAL_CONTENT_TYPE.to_owned()),
             body: body.unwrap_or_default(),
@@ -144,9 +148,12 @@ impl Explanation {
         }) = rule.map(|rule| &rule.action)
         {
             classified.class = *class;
+        } else {
+            config.shorten(&mut classified);
         }
         let mut missing = Vec::new();
-        if question.address.is_none() && depends_on_address(config) {
+        let is_address_needed = depends_on_address(config) || named::depends_on_address(question);
+        if question.address.is_none() && is_address_needed {
             missing.push(Missing::Address);
         }
         if question.body.is_empty() && is_body_read {
@@ -184,7 +191,12 @@ impl Decided<'_> {
             || self
                 .rule
                 .is_some_and(|rule| rule.action == RouteAction::Refuse);
-        let mut facts = self.facts();
+        let named = if is_refused {
+            None
+        } else {
+            named::of(question, self.head, self.classified, self.config)
+        };
+        let mut facts = self.facts(named.is_some());
         let mut add = |name, value: Option<String>| {
             facts.extend(value.map(|value| Fact { name, value }));
         };
@@ -201,7 +213,22 @@ impl Decided<'_> {
             facts: Vec::new(),
             missing,
         };
-        if !is_refused {
+        if let Some(named) = named {
+            match named {
+                NodeRequest::Reaches(name) => {
+                    add(
+                        "goes to",
+                        Some(format!("{name}, whatever its state: the request names it")),
+                    );
+                    add("afterwards", self.afterwards());
+                    explanation.upstreams = vec![name];
+                }
+                NodeRequest::Refused(why) => {
+                    add("refused", Some(why));
+                    explanation.is_refused = true;
+                }
+            }
+        } else if !is_refused {
             let destination = destination::of(self.rule, self.classified, self.config);
             add("goes to", Some(destination.text));
             add("afterwards", self.afterwards());
@@ -212,7 +239,8 @@ impl Decided<'_> {
         explanation
     }
 
-    fn facts(&self) -> Vec<Fact> {
+    /// `is_named`: the request names its upstream, which is the only one that may get it.
+    fn facts(&self, is_named: bool) -> Vec<Fact> {
         let (classified, config) = (self.classified, self.config);
         let limits = &config.classes[classified.class];
         let part = |span: Option<ogc::Span>| {
@@ -230,11 +258,18 @@ impl Decided<'_> {
             ("version", classified.version.map(str::to_owned)),
             ("execution", part(classified.job)),
             ("workspace", part(classified.workspace)),
-            ("layer", part(classified.layer)),
-            ("served by", Some(self.served_by())),
-            ("another try", Some(self.another_try())),
+            ("process", self.process()),
+            (
+                "layer",
+                part(classified.layer).filter(|_| !self.is_of_wps()),
+            ),
+            ("served by", (!is_named).then(|| self.served_by())),
+            ("another try", Some(self.another_try(is_named))),
             ("first byte", Some(format!("within {first_byte}"))),
-            ("queue", Some(limits::queue(classified.class, config))),
+            (
+                "queue",
+                (!is_named).then(|| limits::queue(classified.class, config)),
+            ),
             ("limits", limits::rules(classified, self.head, config)),
             ("body", self.largest_body()),
         ];
@@ -247,6 +282,20 @@ impl Decided<'_> {
                 })
             })
             .collect()
+    }
+
+    fn is_of_wps(&self) -> bool {
+        self.classified.service == Some(Service::Wps)
+    }
+
+    /// The process that the request names, as it is written in the address; otherwise in lower
+    /// case.
+    fn process(&self) -> Option<String> {
+        let written = self.classified.layer.filter(|_| self.is_of_wps());
+        let written = written.map(|span| percent_decode(span.of(self.head.target)));
+        let written = written.map(|name| name.decode_utf8_lossy().trim().to_owned());
+        let only = || Some(self.classified.processes.only()?.as_str().to_owned());
+        written.or_else(only)
     }
 
     fn served_by(&self) -> String {
@@ -267,8 +316,11 @@ impl Decided<'_> {
             .then(|| format!("up to {}", size_text(most)))
     }
 
-    fn another_try(&self) -> String {
+    fn another_try(&self, is_named: bool) -> String {
         let attempts = self.config.retry.attempts;
+        if is_named {
+            return "never: the request names its upstream".to_owned();
+        }
         match ogc::retry(
             self.classified.class,
             self.head.method,

@@ -274,3 +274,110 @@ fn what_the_decision_depends_on_and_was_not_given_is_named() {
     );
     assert_eq!(explained("GET", "/geoserver/wfs", CLUSTER).missing, []);
 }
+
+#[test]
+fn a_method_is_taken_as_it_is_written() {
+    let target = "/geoserver/rest/workspaces";
+    let class = |method| {
+        explained(method, target, CLUSTER)
+            .fact("another try")
+            .to_owned()
+    };
+    assert_ne!(class("GET"), class("get"), "`get` is another method");
+}
+
+#[test]
+fn a_process_is_no_layer() {
+    let wps = "/geoserver/wps?service=WPS&request=Execute&identifier=gs%3APagedUnique";
+    let found = explained("GET", wps, CLUSTER);
+    assert_eq!(
+        (found.fact("process"), found.fact("layer")),
+        ("gs:PagedUnique", "")
+    );
+    let wcs = "/geoserver/wcs?service=WCS&request=GetCoverage&identifier=geor:dem";
+    let found = explained("GET", wcs, CLUSTER);
+    assert_eq!(
+        (found.fact("process"), found.fact("layer")),
+        ("", "geor:dem")
+    );
+}
+
+#[test]
+fn a_process_that_is_declared_short_is_a_short_read() {
+    let short = format!("{CLUSTER}[classes.process]\nshort = ['gs:PagedUnique']\n");
+    let wps = "/geoserver/wps?service=WPS&request=Execute&identifier=gs:PagedUnique";
+    let found = explained("GET", wps, &short);
+    assert_eq!(found.class, RequestClass::Info);
+    assert_eq!(found.fact("served by"), "replicas");
+    assert!(found.fact("why").contains("classes.process.short"));
+    assert_eq!(names(&found.upstreams), ["a", "b"]);
+    assert_eq!(explained("GET", wps, CLUSTER).class, RequestClass::Process);
+    let heavy = wps.replace("gs:PagedUnique", "gs:Download");
+    assert_eq!(
+        explained("GET", &heavy, &short).class,
+        RequestClass::Process
+    );
+    let ruled = format!("{short}[[routes]]\nservice = 'WPS'\nclass = 'process'\n");
+    let found = explained("GET", wps, &ruled);
+    assert_eq!(found.class, RequestClass::Process, "a rule goes first");
+}
+
+fn for_node(
+    node: &str,
+    method: &str,
+    target: &str,
+    from: Option<&str>,
+    more: &[&str],
+) -> Explanation {
+    let text = format!("trusted_identity = '10.0.0.5'\nadmin_token_env = 'TOKEN'\n{CLUSTER}");
+    let environment = MapEnvironment::new()
+        .file("geofront.toml", text)
+        .environment_variable("TOKEN", "s3cret");
+    let config = Config::load(Path::new("geofront.toml"), &environment)
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .config;
+    let mut headers = vec![format!("X-Geofront-Upstream: {node}")];
+    headers.extend(more.iter().map(|line| (*line).to_owned()));
+    let question = Question {
+        address: from.map(|from| from.parse().unwrap()),
+        ..Question::new(Some(method), target, None).unwrap()
+    };
+    Explanation::new(&question.with_headers(&headers), &config)
+}
+
+const TOKEN: &[&str] = &["X-Geofront-Token: s3cret"];
+const ADA: &[&str] = &["sec-username: ada", "sec-roles: ROLE_ADMINISTRATOR"];
+const STATUS: &str = "/geoserver/rest/about/status.json";
+
+#[test]
+fn a_request_that_names_its_upstream_goes_there_and_nowhere_else() {
+    for (from, more) in [(None, TOKEN), (Some("10.0.0.5"), ADA)] {
+        let found = for_node("b", "GET", STATUS, from, more);
+        assert_eq!(names(&found.upstreams), ["b"]);
+        assert!(found.otherwise.is_empty() && !found.is_refused);
+        assert!(found.fact("goes to").starts_with("b, whatever its state"));
+        assert!(found.fact("another try").starts_with("never"));
+        assert_eq!(found.fact("served by"), "");
+    }
+}
+
+#[test]
+fn a_request_that_may_not_name_its_upstream_is_refused_as_by_the_front_door() {
+    let refused = |found: Explanation| {
+        assert!(found.is_refused && found.upstreams.is_empty(), "{found:?}");
+        found.fact("refused").to_owned()
+    };
+    let stranger = for_node("b", "GET", STATUS, Some("10.0.0.6"), ADA);
+    assert!(refused(stranger).contains("trusted_identity"));
+    let unknown_peer = for_node("b", "GET", STATUS, None, ADA);
+    assert_eq!(unknown_peer.missing, [Missing::Address]);
+    assert!(refused(unknown_peer).contains("trusted_identity"));
+    let user = for_node("b", "GET", STATUS, Some("10.0.0.5"), &["sec-username: bob"]);
+    assert!(refused(user).contains("no administrator"));
+    let wrong = for_node("b", "GET", STATUS, None, &["X-Geofront-Token: other"]);
+    assert!(refused(wrong).contains("token"));
+    assert!(refused(for_node("c", "GET", STATUS, None, TOKEN)).contains("m, a, b"));
+    let write = "/geoserver/rest/workspaces";
+    assert!(refused(for_node("b", "POST", write, None, TOKEN)).contains("only the main"));
+    assert!(!for_node("m", "POST", write, None, TOKEN).is_refused);
+}

@@ -34,6 +34,10 @@ pub(super) enum Key {
     /// The process of a WPS, and a [`Key::Layer`] of a WCS.
     Identifier,
     DataInputs,
+    /// `storeExecuteResponse`, `status` and `mode` of a WPS.
+    Staying,
+    /// The outputs of a WPS.
+    ResponseDocument,
     /// The execution that a request of a WPS is about.
     ExecutionId,
     /// The ticket of a login by CAS.
@@ -50,7 +54,7 @@ pub(super) enum Key {
 /// by their length alone.
 fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
     match length {
-        4 => &[(b"code", Key::Code)],
+        4 => &[(b"code", Key::Code), (b"mode", Key::Staying)],
         5 => &[
             (b"state", Key::State),
             (b"jobid", Key::ExecutionId),
@@ -61,6 +65,7 @@ fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
         ],
         6 => &[
             (b"height", Key::Height),
+            (b"status", Key::Staying),
             (b"ticket", Key::Ticket),
             (b"format", Key::Format),
             (b"layers", Key::Layers),
@@ -86,6 +91,8 @@ fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
         ],
         12 => &[(b"query_layers", Key::Layer)],
         14 => &[(b"acceptversions", Key::AcceptVersions)],
+        16 => &[(b"responsedocument", Key::ResponseDocument)],
+        20 => &[(b"storeexecuteresponse", Key::Staying)],
         _ => &[],
     }
 }
@@ -307,6 +314,14 @@ impl Kvp {
                     self.processes = self.processes.beside(Processes::UNDETERMINED);
                 }
             }
+            Key::Staying => {
+                let staying = processes::of_staying(value, encoding);
+                self.processes = self.processes.beside(staying);
+            }
+            Key::ResponseDocument => {
+                let outputs = processes::of_outputs(value, encoding);
+                self.processes = self.processes.beside(outputs);
+            }
             Key::ExecutionId => self.job = self.job.or(span),
             Key::Ticket => self.login.has_ticket |= !value.is_empty(),
             Key::Code => self.login.has_code |= !value.is_empty(),
@@ -336,7 +351,7 @@ impl Kvp {
 }
 
 /// Bytes of a name that are searched for letters beyond ASCII. Letters that fold into ASCII have at
-/// most three bytes each, and no known name has more than 14 of them.
+/// most three bytes each, and no known name has more than 20 of them.
 const MAX_FOLDED: usize = 64;
 
 /// True if no server takes the name `raw` for a known one: it has a letter that stays beyond ASCII

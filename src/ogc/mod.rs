@@ -56,7 +56,7 @@ pub use metatile::metatile;
 pub use operation::{operations, service_by_name};
 pub use path::normalise_path;
 pub use path_pattern::PathPattern;
-pub use processes::{CatalogEffect, ProcessName, Processes};
+pub use processes::{CatalogEffect, ProcessName, Processes, changes_catalog};
 pub use subject::{Fit, RuleSubject};
 
 /// The OGC service that a request addresses, as GeoServer's dispatcher would decide.

@@ -21,6 +21,16 @@ const CHANGES: [&[u8]; 2] = [b"import", b"publish"];
 /// process (`AbstractInputProvider`).
 const OWN_WPS: &[u8] = b"geoserver/wps";
 
+/// The part of a KVP response form that leaves an output on the GeoServer that ran the process.
+const AS_REFERENCE: &[u8] = b"asreference";
+
+/// Elements of an Execute whose attributes decide where its result goes.
+const RESPONSE_FORMS: [&[u8]; 4] = [b"Execute", b"ResponseDocument", b"Output", b"RawDataOutput"];
+
+/// Attributes of those, in lower case, by which a result stays on the GeoServer that ran the
+/// process, or is made in the background. Only one that is `false` or `sync` does not do that.
+const STAYS: [&[u8]; 4] = [b"storeexecuteresponse", b"status", b"asreference", b"mode"];
+
 /// Maximum number of tags and texts of a document that are read.
 const MAX_EVENTS: usize = 1_000_000;
 
@@ -83,6 +93,9 @@ impl fmt::Debug for ProcessName {
 pub struct Processes {
     pub catalog: CatalogEffect,
     named: Named,
+    /// True if the request may end before its processes do, or leave a result on the GeoServer
+    /// that ran them.
+    may_stay: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,29 +110,35 @@ impl Processes {
     pub const NONE: Self = Self {
         catalog: CatalogEffect::None,
         named: Named::None,
+        may_stay: false,
+    };
+
+    /// None, of a request whose result may stay on the GeoServer that ran its processes.
+    pub(super) const STAYING: Self = Self {
+        may_stay: true,
+        ..Self::NONE
     };
 
     /// Some that were not seen.
     pub(super) const UNDETERMINED: Self = Self {
         catalog: CatalogEffect::Undetermined,
         named: Named::Several,
+        may_stay: true,
     };
 
     /// The one process that the request runs.
     pub(super) fn called(word: &Word) -> Self {
-        let text = word.as_bytes();
-        let changes = CHANGES.iter().any(|part| {
-            text.windows(part.len())
-                .any(|window| window.eq_ignore_ascii_case(part))
-        });
+        let changes = str::from_utf8(word.as_bytes()).is_ok_and(changes_catalog);
         match ProcessName::of(word) {
             _ if changes => Self {
                 catalog: CatalogEffect::Change,
                 named: Named::Several,
+                may_stay: false,
             },
             Some(name) => Self {
                 catalog: CatalogEffect::None,
                 named: Named::One(name),
+                may_stay: false,
             },
             None => Self::UNDETERMINED,
         }
@@ -145,6 +164,7 @@ impl Processes {
         Self {
             catalog: self.catalog.max(others.catalog),
             named,
+            may_stay: self.may_stay || others.may_stay,
         }
     }
 
@@ -157,19 +177,61 @@ impl Processes {
     }
 }
 
+impl Processes {
+    /// The name of the process, if it is certain that the request runs this one and no other, and
+    /// that its result is the answer: nothing runs on in the background or is left behind.
+    pub fn only_at_once(&self) -> Option<ProcessName> {
+        self.only().filter(|_| !self.may_stay)
+    }
+}
+
+/// True if the name of a process shows that it changes the catalog.
+pub fn changes_catalog(name: &str) -> bool {
+    let name = name.as_bytes();
+    CHANGES.iter().any(|part| {
+        name.windows(part.len())
+            .any(|window| window.eq_ignore_ascii_case(part))
+    })
+}
+
 /// True if the value of a parameter may refer to GeoServer's own WPS.
 pub(super) fn refers_to_own_wps(value: &[u8], encoding: Encoding) -> bool {
+    contains(value, OWN_WPS, encoding)
+}
+
+/// The effect of a parameter that orders to store the response or to run in the background.
+pub(super) fn of_staying(value: &[u8], encoding: Encoding) -> Processes {
+    match Word::of_value(value, encoding) {
+        Ok(word) if word.is("false") || word.is("sync") || word.as_bytes().is_empty() => {
+            Processes::NONE
+        }
+        Ok(_) | Err(_) => Processes::STAYING,
+    }
+}
+
+/// The effect of the parameter that lists the outputs of a response document.
+pub(super) fn of_outputs(value: &[u8], encoding: Encoding) -> Processes {
+    if contains(value, AS_REFERENCE, encoding) {
+        Processes::STAYING
+    } else {
+        Processes::NONE
+    }
+}
+
+/// True if the value of a parameter contains `text`, whose first letter occurs in it once, or
+/// cannot be decoded.
+fn contains(value: &[u8], text: &[u8], encoding: Encoding) -> bool {
     let mut seen = 0;
     for byte in decode(value, encoding) {
         let Ok(byte) = byte else { return true };
         let byte = byte.to_ascii_lowercase();
         // No letter but the first equals the first, so a failed match can begin only here.
-        seen = match (byte == OWN_WPS[seen], byte == OWN_WPS[0]) {
+        seen = match (byte == text[seen], byte == text[0]) {
             (true, _) => seen + 1,
             (false, true) => 1,
             (false, false) => 0,
         };
-        if seen == OWN_WPS.len() {
+        if seen == text.len() {
             return true;
         }
     }
@@ -196,6 +258,7 @@ fn walk(document: &[u8]) -> Option<Processes> {
         match reader.read_event().ok()? {
             Event::Start(element) => {
                 check(&element)?;
+                found = found.beside(response_form(&element)?);
                 match element.local_name().as_ref() {
                     b"Execute" => executions.push(depth),
                     b"Identifier" => {
@@ -210,7 +273,10 @@ fn walk(document: &[u8]) -> Option<Processes> {
                 }
                 depth += 1;
             }
-            Event::Empty(element) => check(&element)?,
+            Event::Empty(element) => {
+                check(&element)?;
+                found = found.beside(response_form(&element)?);
+            }
             Event::End(_) => {
                 depth = depth.checked_sub(1)?;
                 if executions.last() == Some(&depth) {
@@ -237,6 +303,25 @@ fn identifier(reader: &mut Reader<&[u8]>) -> Option<Word> {
     };
     let name = Word::of_value(&text, Encoding::Plain).ok()?;
     matches!(reader.read_event().ok()?, Event::End(_)).then_some(name)
+}
+
+/// Whether the attributes of an element leave a result behind; `None` if they cannot be read.
+fn response_form(element: &BytesStart<'_>) -> Option<Processes> {
+    let mut form = Processes::NONE;
+    if !RESPONSE_FORMS.contains(&element.local_name().as_ref()) {
+        return Some(form);
+    }
+    for attribute in element.attributes() {
+        let attribute = attribute.ok()?;
+        let name = attribute.key.local_name();
+        let stays = STAYS
+            .iter()
+            .any(|stays| name.as_ref().eq_ignore_ascii_case(stays));
+        if stays {
+            form = form.beside(of_staying(&attribute.value, Encoding::Plain));
+        }
+    }
+    Some(form)
 }
 
 /// Refuses an element that brings an Execute from elsewhere: a body by reference, or the
@@ -317,6 +402,35 @@ mod tests {
         ] {
             assert_eq!(of(&chained(BUFFER, odd)).0, CatalogEffect::Undetermined);
         }
+    }
+
+    #[test]
+    fn a_result_that_may_stay_on_one_geoserver_is_no_answer_at_once() {
+        let at_once = |form: &str| {
+            let found = of_document(execute(&format!("{BUFFER}{form}")).as_bytes());
+            assert!(found.only().is_some(), "{form}");
+            found.only_at_once().is_some()
+        };
+        for form in [
+            "",
+            "<wps:ResponseForm><wps:RawDataOutput mimeType='a'/></wps:ResponseForm>",
+            "<wps:ResponseDocument lineage='true' storeExecuteResponse='false' status=' false '/>",
+            "<wps:ResponseDocument><wps:Output asReference='false'/></wps:ResponseDocument>",
+        ] {
+            assert!(at_once(form), "{form}");
+        }
+        for form in [
+            "<wps:ResponseDocument storeExecuteResponse='true'/>",
+            "<wps:ResponseDocument status='1'/>",
+            "<wps:ResponseDocument status='fals&#101;'/>",
+            "<wps:ResponseDocument><wps:Output wps:asReference='true'></wps:Output></wps:ResponseDocument>",
+            "<wps:Execute mode='async'/>",
+        ] {
+            assert!(!at_once(form), "{form}");
+        }
+        let broken = "<wps:Output asReference=true/>";
+        let found = of_document(execute(&format!("{BUFFER}{broken}")).as_bytes());
+        assert_eq!(found.only_at_once(), None);
     }
 
     #[test]

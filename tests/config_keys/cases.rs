@@ -319,6 +319,11 @@ pub(crate) const CASES: &[(&str, &str, &str)] = &[
         "+[classes.map]\nserved_by = \"main\"\n",
     ),
     (
+        "classes.NAME.short",
+        "+",
+        "+[classes.process]\nshort = [\"gs:PagedUnique\"]\n",
+    ),
+    (
         "classes.NAME.affinity",
         "+",
         "+[classes.tile]\naffinity = false\n",

@@ -2,6 +2,7 @@
 //! each instance received.
 
 use geofront::geosim::Instance;
+use geofront::ogc::RequestClass;
 
 use super::client::get;
 use super::requests::{WFS, XML};
@@ -192,4 +193,46 @@ async fn a_process_that_may_change_the_catalog_reaches_no_replica_where_replicas
         "{}",
     );
     assert_eq!(reached(&rig, &write).await, (true, false));
+}
+
+/// The main does one thing at a time, and a download takes all day.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lists_of_my_map_do_not_wait_behind_a_download_of_somebody_else() {
+    let rig = Plan::replicas(1)
+        .with("[classes.process]\nshort = [\"gs:PagedUnique\"]")
+        .with("[limits]\nmax_in_flight = 1\nqueue_timeout = \"200ms\"")
+        .start()
+        .await;
+    let wps = "/geoserver/wps?service=WPS&version=1.0.0&request=Execute&identifier=";
+    let mut downloading = rig.client().await;
+    let download = format!("{wps}gs:Download&geosim_work=86400s");
+    downloading.send(get(&download).as_bytes()).await.unwrap();
+    rig.until("the main is busy", |rig| rig.main.control().in_flight() > 0)
+        .await;
+    let list = rig.get(&format!("{wps}gs:PagedUnique")).await;
+    assert_eq!((list.status, list.served_by()), (200, "slave1"));
+    let body = execute("gs:PagedUnique", "");
+    let list = rig.request(&post("/geoserver/wps", XML, &body)).await;
+    assert_eq!((list.status, list.served_by()), (200, "slave1"));
+    let received = rig.replicas[0].received(RequestClass::Process);
+    assert_eq!(received, 2);
+    let chained = execute(
+        "gs:PagedUnique",
+        &format!(
+            "<wps:Input><ows:Identifier>features</ows:Identifier><wps:Reference xlink:href=\"http://geoserver/wps\"><wps:Body>{}</wps:Body></wps:Reference></wps:Input>",
+            execute("gs:Download", "")
+        ),
+    );
+    let stored = format!("{wps}gs:PagedUnique&storeExecuteResponse=true&status=true");
+    for request in [
+        post("/geoserver/wps", XML, &chained),
+        get(&stored).into_bytes(),
+    ] {
+        assert_eq!(
+            rig.request(&request).await.status,
+            503,
+            "it waits for the main"
+        );
+    }
+    assert_eq!(rig.replicas[0].received(RequestClass::Process), received);
 }

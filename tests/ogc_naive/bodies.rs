@@ -88,7 +88,7 @@ const PROLOGS: [&str; 15] = [
     "\u{feff}",
 ];
 
-const INSIDES: [&str; 20] = [
+const INSIDES: [&str; 26] = [
     "",
     "<Output store=\"tru&#101;\"/>",
     "<Output store=\" true\"/>",
@@ -109,6 +109,12 @@ const INSIDES: [&str; 20] = [
     "<Identifier>gs:Buffer</Identifier><Input><Reference href=\"http://geoserver/wps?identifier=gs:Import\"/></Input>",
     "<Identifier>gs:Buffer</Identifier><Input><Reference href=\"http://geoserver/w&#112;s?identifier=gs:%49mport\"/></Input>",
     "<Identifier>gs:Buffer</Identifier><Input><Identifier>gs:Import</Identifier></Input>",
+    "<Identifier>gs:Buffer</Identifier><Input><Reference href=\"http://geoserver/wps\"><Body><Execute><Identifier>gs:Download</Identifier></Execute></Body></Reference></Input>",
+    "<Identifier>gs:Buffer</Identifier><ResponseForm><ResponseDocument storeExecuteResponse=\"true\" status=\"true\"/></ResponseForm>",
+    "<Identifier>gs:Buffer</Identifier><ResponseForm><ResponseDocument status=\"&#49;\"/></ResponseForm>",
+    "<Identifier>gs:Buffer</Identifier><ResponseForm><ResponseDocument><Output asReference=\" true \"/></ResponseDocument></ResponseForm>",
+    "<Identifier>gs:Buffer</Identifier><ResponseForm><RawDataOutput/></ResponseForm>",
+    "<Identifier>gs:Download</Identifier>",
 ];
 
 const DISPOSITIONS: [&str; 15] = [

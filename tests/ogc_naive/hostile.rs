@@ -128,7 +128,7 @@ const DETOURS: [&[&str]; 10] = [
 
 const SEPARATORS: [&str; 5] = ["//", "%2F", "\\", "%5c", "/;/"];
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 22] = [
     "service",
     "request",
     "version",
@@ -148,6 +148,9 @@ const KEYS: [&str; 19] = [
     "format",
     "identifier",
     "dataInputs",
+    "storeExecuteResponse",
+    "status",
+    "responseDocument",
 ];
 
 const SERVICES: [&str; 11] = [
@@ -177,7 +180,7 @@ const OPERATIONS: [&str; 20] = [
     "",
 ];
 
-const VALUES: [&str; 14] = [
+const VALUES: [&str; 15] = [
     "256",
     "image/png",
     "true",
@@ -190,6 +193,7 @@ const VALUES: [&str; 14] = [
     "GeoServer_1",
     "gs:Import",
     "gs:Buffer",
+    "result@asReference=true",
     "a=@xlink:href=http://geoserver/wps?identifier=gs:%49mport",
     "a=@xlink:href=http://geoserver/wps?request=Execute",
 ];
@@ -274,7 +278,7 @@ fn query() -> impl Strategy<Value = Option<Vec<u8>>> {
 /// `key=value&key=value`, most of them a service and an operation.
 pub(crate) fn pairs() -> impl Strategy<Value = Vec<u8>> {
     let pair = prop_oneof![
-        2 => (Just("identifier"), select(&["gs:Import", "gs:Buffer"][..])),
+        2 => (Just("identifier"), select(&["gs:Import", "gs:Buffer", "gs:Buffer", "gs:Download"][..])),
         3 => (Just("service"), select(&SERVICES[..])),
         4 => (Just("request"), select(&OPERATIONS[..])),
         2 => (select(&KEYS[..]), select(&VALUES[..])),

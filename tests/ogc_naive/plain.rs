@@ -99,7 +99,7 @@ const DECORATIONS: [&str; 10] = [
 ];
 
 /// Parameters that influence one operation and no others.
-const MODIFIERS: [&str; 11] = [
+const MODIFIERS: [&str; 14] = [
     "tiled=true&width=256&height=256&layers=a&format=image/png8",
     "TILED=true&WIDTH=512&HEIGHT=512&LAYERS=geor%3Aa&FORMAT=image%2Fpng",
     "tiled=true&width=256&height=257&layers=a&format=image/png",
@@ -111,6 +111,9 @@ const MODIFIERS: [&str; 11] = [
     "store=false",
     "identifier=gs:Import",
     "Identifier=gs%3ABuffer&dataInputs=a=b",
+    "identifier=gs:Buffer&storeExecuteResponse=TRUE&status=true",
+    "identifier=gs:Buffer&responseDocument=result%40asReference%3Dtrue",
+    "identifier=gs:Download",
 ];
 
 /// One request.

@@ -8,6 +8,10 @@
 #![allow(dead_code)]
 
 use std::hint::black_box;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use geofront::config::{Config, MapEnvironment};
 
 use geofront::ogc::{
     BodyNeed, BodyReader, Classified, RequestClass, RequestHead, Retryable, Span, body_need,
@@ -15,6 +19,27 @@ use geofront::ogc::{
 };
 
 use crate::oracle::{self, Request};
+
+/// Returns whether a process passes for a short one, where `gs:Buffer` is declared short.
+pub(crate) fn is_short(found: &Classified) -> bool {
+    static CONFIG: OnceLock<Config> = OnceLock::new();
+    let config = CONFIG.get_or_init(|| config_with("gs:Buffer"));
+    let mut settled = *found;
+    config.shorten(&mut settled);
+    settled.class != found.class
+}
+
+/// A configuration that declares one process short.
+pub(crate) fn config_with(short: &str) -> Config {
+    let text = format!(
+        "[upstreams.main]\nurl = 'http://10.0.0.1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://10.0.0.2'\n\
+         [classes.process]\nshort = ['{short}']\n"
+    );
+    let world = MapEnvironment::new().file("geofront.toml", text);
+    Config::load(Path::new("geofront.toml"), &world)
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .config
+}
 
 /// Panics if an invariant is broken.
 pub(crate) fn check_input(input: &[u8]) {
@@ -177,6 +202,14 @@ pub(crate) fn check(request: &Request) {
             "{text}\nmay be repeated as {found:?}, and some server takes it for {meaning:?}"
         );
     }
+    let long = oracle::meanings(request)
+        .into_iter()
+        .find(|meaning| meaning.acts() && (meaning.is_long || meaning.changes_something()));
+    assert!(
+        long.is_none() || !is_short(&found),
+        "{}\npasses for a short process as {found:?}, and some server takes it for {long:?}",
+        input_of(request).escape_ascii()
+    );
     // Replicas serve reads, and processes where they are configured to.
     let may_leave_the_main =
         found.class.is_read() || found.class == RequestClass::Process && !found.stays_on_main();

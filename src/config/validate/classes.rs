@@ -8,7 +8,7 @@ use crate::config::source::At;
 use crate::config::units::Size;
 use crate::config::value::Written;
 use crate::config::{Affinity, ClassConfig, Coalesce, ServedBy, UpstreamName, defaults};
-use crate::ogc::{PerClass, RequestClass, Servers};
+use crate::ogc::{PerClass, ProcessName, RequestClass, Servers, changes_catalog};
 
 impl Check<'_> {
     pub(super) fn classes(
@@ -61,7 +61,36 @@ impl Check<'_> {
             priority: self.priority(&key("priority"), &raw.priority, defaults::priority(class)),
             affinity: self.affinity(class, raw),
             coalesce: self.coalesce(class, raw),
+            short: self.short(class, raw),
         }
+    }
+
+    fn short(&mut self, class: RequestClass, raw: &RawClass) -> Vec<ProcessName> {
+        let key = format!("classes.{class}.short");
+        if class != RequestClass::Process {
+            self.only_for(&key, raw.short.at(), "`classes.process`");
+            return Vec::new();
+        }
+        self.list(&key, &raw.short, Vec::new());
+        let written = raw.short.given().map(|list| &list.value[..]);
+        let mut names = Vec::new();
+        for written in written.unwrap_or_default() {
+            match ProcessName::from_name(&written.value) {
+                Some(_) if changes_catalog(&written.value) => {
+                    let problem = format!(
+                        "`{key}` has \"{}\": a process that changes the catalog runs on the main, as a process",
+                        written.value.escape_debug()
+                    );
+                    self.refuse(Problem::new(problem).at(written.at));
+                }
+                Some(name) => names.push(name),
+                None => {
+                    let rule = "the name of a process, as in `gs:PagedUnique`";
+                    self.refuse(wrong(&key, written, rule).at(written.at));
+                }
+            }
+        }
+        names
     }
 
     fn affinity(&mut self, class: RequestClass, raw: &RawClass) -> Option<Affinity> {

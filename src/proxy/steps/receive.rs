@@ -91,6 +91,7 @@ impl FrontDoor {
         self.read_body_prefix(session, ctx).await?;
         classify(session, ctx);
         self.follow_routes(session, ctx)?;
+        shorten(ctx);
         keep_on_main(ctx);
         self.follow_name(session, ctx)?;
         if ctx.named.is_none() {
@@ -185,6 +186,17 @@ fn classify(session: &Session, ctx: &mut Context) {
         &ctx.snapshot.config.geoserver.context,
         evidence.as_deref(),
     );
+}
+
+/// Gives short processes their class, unless a rule has given the request one.
+fn shorten(ctx: &mut Context) {
+    let config = &ctx.snapshot.config;
+    let has_class_of_rule = ctx
+        .route
+        .is_some_and(|index| config.routes[index].gives_class());
+    if !has_class_of_rule {
+        config.shorten(&mut ctx.classified);
+    }
 }
 
 /// A process that changes the catalog, or may do so, runs on the main, whichever upstreams serve

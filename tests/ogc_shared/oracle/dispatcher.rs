@@ -275,12 +275,43 @@ fn meaning(
     let imports = class == RequestClass::Process
         && operation.as_deref() == Some("execute")
         && runs_import(parameters, payload);
+    let is_short = operation.as_deref() == Some("execute") && runs_only_buffer(parameters, payload);
     Meaning {
         class,
         service: Some(service),
         operation,
         imports,
+        is_long: class == RequestClass::Process && !is_short,
     }
+}
+
+/// Returns whether an Execute runs `gs:Buffer` and nothing else, and answers with the result.
+fn runs_only_buffer(parameters: &Parameters, payload: Option<&Payload>) -> bool {
+    let named = parameters
+        .iter()
+        .filter(|(name, _)| key(name) == "IDENTIFIER")
+        .map(|(_, value)| value.as_str());
+    let of_document = payload.map(|payload| &payload.processes[..]);
+    let of_document = of_document.unwrap_or_default().iter().map(String::as_str);
+    let processes: Vec<&str> = named.chain(of_document).map(trimmed).collect();
+    let stays = |(name, value): &(String, String)| match key(name).as_str() {
+        "STOREEXECUTERESPONSE" | "STATUS" => equals_ignore_case(value, "true"),
+        "RESPONSEDOCUMENT" => value.to_ascii_lowercase().contains("asreference=true"),
+        "DATAINPUTS" => value.contains("http://geoserver/wps?"),
+        _ => false,
+    };
+    !processes.is_empty()
+        && processes
+            .iter()
+            .all(|name| name.eq_ignore_ascii_case("gs:Buffer"))
+        && !parameters.iter().any(stays)
+        && !payload.is_some_and(|payload| {
+            payload.stays
+                || payload
+                    .references
+                    .iter()
+                    .any(|address| address.contains("http://geoserver/wps?"))
+        })
 }
 
 /// Returns whether an Execute runs `gs:Import`: by its parameters, by those of the address of an
@@ -368,6 +399,7 @@ fn tile_service(segments: &[String], parameters: &Parameters) -> Vec<Meaning> {
                 service: Some(service),
                 operation: Some(operation),
                 imports: false,
+                is_long: false,
             }
         }
     };
@@ -380,6 +412,7 @@ fn tile_address(service: &'static str, following: &[String]) -> Meaning {
         service: Some(service),
         operation: Some(operation.to_owned()),
         imports: false,
+        is_long: false,
     };
     match (service, following.len()) {
         ("TMS", 0..=2) => Meaning::of_service(RequestClass::Capabilities, service),

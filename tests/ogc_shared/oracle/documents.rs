@@ -32,6 +32,9 @@ pub(super) struct Payload {
     pub(super) root: Element,
     /// `store="true"` somewhere below it.
     pub(super) is_stored: bool,
+    /// An attribute below it orders to store the response, to run in the background, or to leave an
+    /// output behind.
+    pub(super) stays: bool,
     /// The processes that it runs: its own, and those of its inputs.
     pub(super) processes: Vec<String>,
     /// The addresses of its inputs.
@@ -85,6 +88,12 @@ fn payload(elements: &[Element], root: &Element) -> Option<Payload> {
     let is_stored = elements
         .iter()
         .any(|element| element.attribute("store").is_some_and(is_true));
+    let orders = ["storeExecuteResponse", "status", "asReference"];
+    let stays = elements.iter().any(|element| {
+        orders
+            .iter()
+            .any(|name| element.attribute(name).is_some_and(is_true))
+    });
     let is_execute = root.name.eq_ignore_ascii_case("Execute");
     let named = |(at, element): (usize, &Element)| {
         let parent = elements[..at]
@@ -105,6 +114,7 @@ fn payload(elements: &[Element], root: &Element) -> Option<Payload> {
     Some(Payload {
         root: root.clone(),
         is_stored,
+        stays,
         processes,
         references: addresses
             .filter_map(|element| element.attribute("href").map(str::to_owned))

@@ -50,6 +50,8 @@ pub(crate) struct Meaning {
     pub(crate) operation: Option<String>,
     /// A process runs that changes the catalog.
     pub(crate) imports: bool,
+    /// A process runs, and not only `gs:Buffer` with its result as the answer.
+    pub(crate) is_long: bool,
 }
 
 impl Meaning {
@@ -59,6 +61,7 @@ impl Meaning {
             service: None,
             operation: None,
             imports: false,
+            is_long: class == RequestClass::Process,
         }
     }
 
@@ -68,6 +71,7 @@ impl Meaning {
             service: Some(service),
             operation: None,
             imports: false,
+            is_long: class == RequestClass::Process,
         }
     }
 
