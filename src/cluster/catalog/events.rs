@@ -195,14 +195,7 @@ impl CatalogMachine {
                 self.reading(update_sequence, sent_at),
                 !upstreams.can_reload(),
             );
-            let (held, made_old) = (
-                upstreams[at].catalog.held,
-                self.truncation_for(upstreams, &upstreams[at].catalog),
-            );
             upstreams[at].catalog.read(reading, is_move_enough);
-            if upstreams[at].catalog.held > held {
-                self.truncate_after_restart(upstreams, at, made_old);
-            }
         }
         self.plan_read(upstreams, at, now);
         self.judge_assumed(upstreams);

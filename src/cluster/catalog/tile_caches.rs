@@ -7,15 +7,16 @@
 //! ```text
 //!   a truncation or changed features, answered with success by one upstream
 //!     -> every other upstream owes it at once
-//!   a replica has loaded another catalog, by a reload or a restart
+//!   a replica has reloaded its catalog
 //!     -> it owes the tiles of the workspaces that changed, or all
-//!     -> after a reload, its canary waits for the first attempt, at most `TRUNCATION_LIMIT`
+//!     -> its canary waits for the first attempt, at most `TRUNCATION_LIMIT`
 //! ```
 //!
 //! A truncation is idempotent, so a failed one is tried again until it succeeds, after pauses that
 //! double. It never takes an upstream out of service: an old tile is better than none. No
 //! truncation begins while a catalog is read, because GeoServer then takes every layer for unknown.
-//! What is owed is not remembered across a restart of geofront.
+//! A replica that was restarted after a change is reloaded too, and its cache on disk is truncated
+//! then. What is owed is not remembered across a restart of geofront.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,7 +27,7 @@ use super::{CatalogMachine, Concern, ReplicaCatalog};
 use crate::cluster::upstream_state::UpstreamState;
 use crate::cluster::upstreams::Upstreams;
 use crate::cluster::{Action, Cause, Condition, TransitionKind, UpstreamId};
-use crate::config::{Role, TileCaches};
+use crate::config::TileCaches;
 
 /// True if GeoServer can truncate tiles now: it is there, and its catalog is in memory.
 fn may_begin(state: &UpstreamState) -> bool {
@@ -54,7 +55,7 @@ impl CatalogMachine {
 
     /// Returns the tiles of a replica that its next catalog makes old; `None` if it has no cache of
     /// its own, or another geofront reloads the replicas and truncates their tiles.
-    pub(super) fn truncation_for(
+    fn truncation_for(
         &self,
         upstreams: &Upstreams,
         catalog: &ReplicaCatalog,
@@ -83,20 +84,6 @@ impl CatalogMachine {
         let catalog = &mut upstreams[at].catalog;
         if catalog.has_ended_well() && catalog.tiles.owe_for_reload(now) {
             catalog.delay_test(TRUNCATION_LIMIT, now);
-        }
-    }
-
-    /// Adds what a replica owes that has loaded another catalog by itself. `truncation`: what it
-    /// made old.
-    pub(super) fn truncate_after_restart(
-        &self,
-        upstreams: &mut Upstreams,
-        at: usize,
-        truncation: Option<Truncation>,
-    ) {
-        let is_replica = upstreams[at].upstream.role == Role::Replica;
-        if let Some(truncation) = truncation.filter(|_| is_replica) {
-            upstreams[at].catalog.tiles.owe(truncation);
         }
     }
 

@@ -118,7 +118,7 @@ fn only_the_tiles_of_the_workspace_that_changed_are_dropped() {
 }
 
 #[test]
-fn a_replica_that_loaded_a_new_catalog_by_a_restart_drops_its_old_tiles() {
+fn a_replica_that_was_restarted_after_a_change_drops_its_old_tiles() {
     let mut catalogs = Catalogs::configured(own_caches(2));
     catalogs.a_dies();
     catalogs.publish();
