@@ -13,6 +13,8 @@ use geofront::ogc::RequestClass;
 
 #[path = "config_keys/acme.rs"]
 mod acme;
+#[path = "config_keys/compression.rs"]
+mod compression;
 #[path = "config_keys/cors.rs"]
 mod cors;
 #[path = "config_keys/https.rs"]
@@ -123,7 +125,8 @@ fn every_key_changes_the_configuration_and_the_change_is_reported() {
             .chain(routes::CASES)
             .chain(acme::CASES)
             .chain(cors::CASES)
-            .chain(traces::CASES);
+            .chain(traces::CASES)
+            .chain(compression::CASES);
         let mut cases = CASES.iter().chain(more);
         let Some((_, before, after)) = cases.find(|(case, _, _)| *case == key) else {
             panic!("`{key}` has no case: what does it change?");
@@ -151,7 +154,8 @@ fn every_key_changes_the_configuration_and_the_change_is_reported() {
             + routes::CASES.len()
             + acme::CASES.len()
             + cors::CASES.len()
-            + traces::CASES.len(),
+            + traces::CASES.len()
+            + compression::CASES.len(),
         known_keys().len(),
         "a case for a key that is not there"
     );

@@ -227,6 +227,20 @@ pub(super) const CORS_MAX_AGES: RangeInclusive<Duration> =
 /// Each request is compared with every origin.
 pub(super) const MAX_ORIGINS: usize = 256;
 
+// ---- [compression]
+
+/// One packet: a shorter body would arrive no sooner.
+pub(super) const COMPRESSION_MIN_SIZE: Size = Size(1024);
+pub(super) const COMPRESSION_MIN_SIZES: RangeInclusive<Size> = Size(0)..=Size(1 << 30);
+
+/// Administration has pages and documents with secrets in them, which compression can leak
+/// (BREACH).
+pub(super) fn compressed_classes() -> Vec<RequestClass> {
+    let mut classes = RequestClass::ALL.to_vec();
+    classes.retain(|class| !matches!(class, RequestClass::Admin | RequestClass::Ui));
+    classes
+}
+
 // ---- [classes.NAME]
 
 /// The default priority of `class`, from the table of classes.

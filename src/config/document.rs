@@ -91,6 +91,7 @@ fn read_top(
         "limits" => read_section(name, value, &mut raw.limits, reading),
         "clients" => read_section(name, value, &mut raw.clients, reading),
         "cors" => read_section(name, value, &mut raw.cors, reading),
+        "compression" => read_section(name, value, &mut raw.compression, reading),
         "log" => read_section(name, value, &mut raw.log, reading),
         "traces" => read_section(name, value, &mut raw.traces, reading),
         "shutdown" => read_section(name, value, &mut raw.shutdown, reading),

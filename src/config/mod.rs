@@ -10,6 +10,7 @@ mod catalog;
 mod change;
 mod clients;
 mod coalesce;
+mod compression;
 pub(crate) mod control_flow;
 mod cors;
 mod count;
@@ -51,6 +52,7 @@ pub use catalog::{Catalog, StalePolicy, TileCaches};
 pub use change::Change;
 pub use clients::ClientLimits;
 pub use coalesce::Coalesce;
+pub use compression::{Coding, Compression};
 pub use control_flow::{
     Addressed, ControlFlow, CountedBy, Limit, Operations, PriorityHeader, Rate, Rule,
 };
@@ -99,6 +101,7 @@ pub struct Config {
     pub limits: Limits,
     pub clients: ClientLimits,
     pub cors: Cors,
+    pub compression: Compression,
     pub classes: PerClass<ClassConfig>,
     /// The first that applies to a request decides.
     pub routes: Vec<RouteRule>,

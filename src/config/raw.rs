@@ -16,10 +16,11 @@ use super::source::At;
 use super::units::Size;
 use super::value::{FromToml, RawAttributes, RawHeaders, Reading, Written};
 use super::{
-    AccessLogDestination, AcmeChallenge, ClientCertificate, Coalesce, CorsHeader, CorsMethod,
-    HeaderField, LogFormat, LogLevel, MainReads, OriginPattern, Role, Share, StalePolicy,
-    TileCaches,
+    AccessLogDestination, AcmeChallenge, ClientCertificate, Coalesce, Coding, CorsHeader,
+    CorsMethod, HeaderField, LogFormat, LogLevel, MainReads, OriginPattern, Role, Share,
+    StalePolicy, TileCaches,
 };
+use crate::ogc::RequestClass;
 
 /// The value of one key, if there is one.
 #[derive(Clone, Debug, Default)]
@@ -244,6 +245,12 @@ table!(RawCors {
     max_age: Duration,
 });
 
+table!(RawCompression {
+    codings: Vec<Written<Coding>>,
+    min_size: Size,
+    classes: Vec<Written<RequestClass>>,
+});
+
 table!(RawClass {
     first_byte: Duration,
     max_body: Size,
@@ -346,6 +353,7 @@ pub(super) struct Raw {
     pub(super) limits: Section<RawLimits>,
     pub(super) clients: Section<RawClients>,
     pub(super) cors: Section<RawCors>,
+    pub(super) compression: Section<RawCompression>,
     pub(super) classes: Vec<Named<RawClass>>,
     /// In the order of the files, and within each in its own.
     pub(super) routes: Vec<Listed<RawRoute>>,
@@ -355,7 +363,7 @@ pub(super) struct Raw {
 }
 
 /// Every table below the top level with its keys, in the order of the documentation.
-pub(super) const SECTIONS: [(&str, &[&str]); 16] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 17] = [
     ("listeners", RawListener::KEYS),
     ("acme", RawAcme::KEYS),
     ("upstreams", RawUpstream::KEYS),
@@ -367,6 +375,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 16] = [
     ("limits", RawLimits::KEYS),
     ("clients", RawClients::KEYS),
     ("cors", RawCors::KEYS),
+    ("compression", RawCompression::KEYS),
     ("classes", RawClass::KEYS),
     ("routes", RawRoute::KEYS),
     ("log", RawLog::KEYS),

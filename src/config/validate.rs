@@ -10,6 +10,7 @@ mod catalog;
 mod check;
 mod classes;
 mod clients;
+mod compression;
 mod cors;
 mod geoserver;
 mod limits;
@@ -80,6 +81,7 @@ impl Check<'_> {
             limits,
             clients: self.clients(&raw.clients.table),
             cors: self.cors(&raw.cors.table),
+            compression: self.compression(&raw.compression.table),
             classes: self.classes(&raw.classes, &names),
             routes: self.routes(&raw.routes, &geoserver.context, &names),
             geoserver,

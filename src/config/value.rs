@@ -14,9 +14,11 @@ use super::diagnostics::{Problem, suggestion};
 use super::source::{At, FileId, Sources};
 use super::units::{Size, parse_duration, parse_size, show_duration, show_size};
 use super::{
-    AccessLogDestination, AcmeChallenge, ClientCertificate, CorsHeader, CorsMethod, HeaderField,
-    LogFormat, LogLevel, MainReads, OriginPattern, Role, Share, StalePolicy, TileCaches,
+    AccessLogDestination, AcmeChallenge, ClientCertificate, Coding, CorsHeader, CorsMethod,
+    HeaderField, LogFormat, LogLevel, MainReads, OriginPattern, Role, Share, StalePolicy,
+    TileCaches,
 };
+use crate::ogc::RequestClass;
 
 /// A value and its place.
 #[derive(Clone, Debug)]
@@ -283,6 +285,30 @@ impl FromText for CorsHeader {
 
     fn from_text(text: &str) -> Option<Self> {
         Self::new(text)
+    }
+}
+
+impl FromText for Coding {
+    const RULE: &'static str = "\"gzip\" or \"zstd\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|coding| coding.as_str() == text)
+    }
+
+    fn hint(text: &str) -> String {
+        suggestion(text, Self::ALL.map(Self::as_str))
+    }
+}
+
+impl FromText for RequestClass {
+    const RULE: &'static str = "a class of requests, such as \"capabilities\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::from_name(text)
+    }
+
+    fn hint(text: &str) -> String {
+        suggestion(text, Self::ALL.map(Self::as_str))
     }
 }
 

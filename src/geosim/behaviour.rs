@@ -65,6 +65,9 @@ pub struct Behaviour {
     pub tint: Option<[u8; 3]>,
     /// Scripts of other sites may read answers, as with the CORS filter of GeoServer's `web.xml`.
     pub allows_cross_origin: bool,
+    /// Text is compressed for clients that accept gzip, as with the filter in GeoServer's
+    /// `web.xml`.
+    pub compresses_text: bool,
     /// How many requests the instance remembers for tests to look at; 0 spares the bench the
     /// copying.
     pub remembered_requests: usize,
@@ -103,6 +106,7 @@ impl Default for Behaviour {
             draws_world: false,
             tint: None,
             allows_cross_origin: false,
+            compresses_text: true,
             remembered_requests: DEFAULT_REMEMBERED_REQUESTS,
             seed: 1,
             tls: None,

@@ -223,7 +223,10 @@ impl Exchange<'_> {
         ending: Ending,
         drip: Option<(usize, Duration)>,
     ) -> std::io::Result<Next> {
-        let answer = if self.request.lists("accept-encoding", "gzip") && answer.is_compressible() {
+        let is_compressed = self.life.behaviour.compresses_text
+            && self.request.lists("accept-encoding", "gzip")
+            && answer.is_compressible();
+        let answer = if is_compressed {
             answer.compressed()
         } else {
             answer

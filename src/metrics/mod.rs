@@ -9,6 +9,7 @@
 //! upstreams are those of the configuration.
 
 mod clients;
+mod compression;
 mod counts;
 mod histogram;
 mod labelled;
@@ -31,6 +32,7 @@ use crate::config::UpstreamName;
 use crate::ogc::RequestClass;
 
 pub use clients::{ClientConnections, ClientExcess, SlowClients};
+pub use compression::{CompressedAnswer, CompressionMetrics, MAX_COMPRESSED_AT_ONCE};
 pub use counts::{ClassCounts, Counts, UpstreamCounts};
 pub use histogram::Buckets;
 use labelled::Labelled;
@@ -137,6 +139,7 @@ pub struct Metrics {
     last_reload_refused: AtomicBool,
     pub client_connections: ClientConnections,
     pub slow_clients: SlowClients,
+    pub compression: Arc<CompressionMetrics>,
 }
 
 impl Metrics {
@@ -167,6 +170,7 @@ impl Metrics {
             last_reload_refused: AtomicBool::new(false),
             client_connections: ClientConnections::default(),
             slow_clients: SlowClients::default(),
+            compression: Arc::default(),
         })
     }
 

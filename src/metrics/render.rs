@@ -34,6 +34,7 @@ impl Metrics {
         families.extend(self.catalog_families(status));
         families.extend(self.config_families(status.revision));
         families.extend(self.client_families());
+        families.extend(self.compression_families());
         families.extend(self.tls_families());
         families.extend(self.trace_families());
         families.extend(self.limit_families(status));

@@ -25,6 +25,7 @@ use crate::proxy::connection::greet::Arrival;
 use crate::proxy::connection::inbox::Tunnel;
 use crate::proxy::connection::interrupt::{Armed, Interrupt};
 use crate::proxy::headers::ClientView;
+use crate::proxy::response::encoder::Encoder;
 use crate::proxy::response::inspection::BodyInspector;
 use crate::proxy::response::respond::Refusal;
 use crate::proxy::response::sniff::Sniffer;
@@ -271,6 +272,8 @@ pub(super) struct Attempt {
     pub(super) inspector: Option<Box<BodyInspector>>,
     /// Reads the body for the identifiers of executions.
     pub(super) job_reader: Option<Box<Sniffer>>,
+    /// Compresses the body while it passes.
+    pub(super) encoder: Option<Box<Encoder>>,
     /// The answer's head speaks for the upstream.
     pub(super) is_success: bool,
     /// The answer was an exception report.
@@ -317,6 +320,7 @@ impl Attempt {
             armed: None,
             inspector: None,
             job_reader: None,
+            encoder: None,
             is_success: false,
             is_exception: false,
             is_reported: true,

@@ -29,7 +29,7 @@ impl ProxyHttp for FrontDoor {
         )
     }
 
-    /// None: GeoServer compresses, and the disabled module costs five allocations a request.
+    /// None: `steps/compress` compresses, and the disabled module costs five allocations a request.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     fn on_connection_reuse(
@@ -117,6 +117,7 @@ impl ProxyHttp for FrontDoor {
         if !response.status.is_informational() {
             self.judge_head(session, response, ctx)?;
             self.keep_head(session, response, ctx);
+            self.compress_head(session, response, ctx)?;
             if answer::ends_with_its_head(session, response) {
                 self.answer_ended(ctx);
             }
@@ -132,6 +133,7 @@ impl ProxyHttp for FrontDoor {
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         self.judge_body(session, body.as_deref(), end_of_stream, ctx)?;
+        self.compress_body(body, end_of_stream, ctx)?;
         self.keep_body(session, body.as_ref(), end_of_stream, ctx);
         Ok(None)
     }

@@ -389,6 +389,7 @@ pub(crate) const WITHOUT_DEFAULT: &[&[&str]] = &[
     &["traces.endpoint", "traces.authorization_file"],
     &["traces.endpoint", "traces.authorization_env"],
     &["traces.endpoint", "traces.ca"],
+    &["compression.codings"],
     &["threads"],
     &[
         "listeners.public.address",

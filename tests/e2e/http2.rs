@@ -56,7 +56,7 @@ pub(crate) fn request(method: Method, target: &str) -> http::request::Builder {
 }
 
 /// Sends a request and reads the answer to its end.
-async fn exchange(
+pub(crate) async fn exchange(
     requests: &SendRequest<Bytes>,
     request: Request<()>,
     body: &[u8],

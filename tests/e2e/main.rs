@@ -18,6 +18,7 @@ mod catalog;
 mod classes;
 mod client_faults;
 mod coalescing;
+mod compression;
 mod cors;
 mod doubt;
 mod fidelity;

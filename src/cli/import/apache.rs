@@ -164,16 +164,8 @@ const REASONS: &[Reason] = &[
     ),
     ("sethandler server-status", NOT_NEEDED, reasons::STATUS_PAGE),
     ("extendedstatus", NOT_NEEDED, reasons::STATUS_PAGE),
-    (
-        "setoutputfilter",
-        NOT_NEEDED,
-        "GeoServer compresses text itself",
-    ),
-    (
-        "addoutputfilterbytype",
-        NOT_NEEDED,
-        "GeoServer compresses text itself",
-    ),
+    ("setoutputfilter", NOT_NEEDED, reasons::COMPRESSION),
+    ("addoutputfilterbytype", NOT_NEEDED, reasons::COMPRESSION),
     ("ssl", NOT_NEEDED, reasons::TLS),
     (
         "sslproxy",
@@ -466,6 +458,16 @@ impl ApacheReader {
             "proxytimeout" => &[SettingKey::FirstByte],
             "timeout" => &[SettingKey::ClientBody, SettingKey::ClientWrite],
             "keepalivetimeout" => &[SettingKey::KeepAlive],
+            "setoutputfilter" | "addoutputfilterbytype" => {
+                let filters = directive.argument(0);
+                let is_deflate = filters
+                    .split(';')
+                    .any(|name| name.eq_ignore_ascii_case("deflate"));
+                if is_deflate {
+                    self.balancer.compresses(directive.line, scope);
+                }
+                return is_deflate;
+            }
             "limitrequestbody" => {
                 match directive.argument(0).parse() {
                     Ok(bytes) if bytes > 0 => {

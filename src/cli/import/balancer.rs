@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::Coding;
+
 /// Everything that was read from one file.
 #[derive(Debug, Default)]
 pub(super) struct OldBalancer {
@@ -114,6 +116,8 @@ pub(super) enum SettingKey {
     RetryWindow,
     Queue,
     QueueTimeout,
+    Codings,
+    CompressionMinSize,
     /// `first_byte` of all classes.
     FirstByte,
     /// `max_body` of the classes with uploads.
@@ -192,6 +196,12 @@ impl OldBalancer {
         value: Duration,
     ) {
         self.set(line, scope, key, SettingValue::Time(value));
+    }
+
+    /// Notes that the old balancer compressed answers.
+    pub(super) fn compresses(&mut self, line: usize, scope: &SettingScope) {
+        let gzip = SettingValue::Text(Coding::Gzip.to_string());
+        self.set(line, scope, SettingKey::Codings, gzip);
     }
 
     pub(super) fn count(&mut self, line: usize, scope: &SettingScope, key: SettingKey, value: u64) {

@@ -170,16 +170,8 @@ const REASONS: &[Reason] = &[
         OPEN,
         "refusals are OGC exceptions or short texts, with Retry-After",
     ),
-    (
-        "compression",
-        NOT_NEEDED,
-        "GeoServer compresses text itself",
-    ),
-    (
-        "filter compression",
-        NOT_NEEDED,
-        "GeoServer compresses text itself",
-    ),
+    ("compression", NOT_NEEDED, reasons::COMPRESSION),
+    ("filter compression", NOT_NEEDED, reasons::COMPRESSION),
     ("http-request cache-use", NOT_NEEDED, reasons::CACHE),
     ("http-response cache-store", NOT_NEEDED, reasons::CACHE),
     (
@@ -492,6 +484,9 @@ impl HaProxyReader {
                 }
                 Err(_) => return false,
             },
+            ("compression", "algo" | "algo-res") if third != "identity" => {
+                self.balancer.compresses(*line, scope);
+            }
             ("option", "httpchk") => {
                 let layer = words.iter().find_map(|word| values::probe_layer(word));
                 return layer.is_some_and(|layer| self.probe_layer(*line, scope, layer));

@@ -14,6 +14,9 @@ use super::values;
 use directives::REASONS;
 use syntax::NginxDirective;
 
+/// The largest `min_size` that `geofront check` accepts.
+const MAX_MIN_LENGTH: u64 = 1 << 30;
+
 /// Reads the text of a file.
 pub(super) fn read(text: &str) -> Result<OldBalancer, SyntaxFault> {
     let directives = syntax::parse(text)?;
@@ -366,6 +369,19 @@ impl NginxReader {
             "send_timeout" => &[SettingKey::ClientWrite],
             "keepalive_timeout" if !matches!(scope, SettingScope::Pool(_)) => {
                 &[SettingKey::KeepAlive]
+            }
+            "gzip" if directive.argument(0) == "on" => {
+                self.balancer.compresses(*line, scope);
+                return true;
+            }
+            "gzip_min_length" => {
+                let Some(bytes) = values::size(directive.argument(0)) else {
+                    return false;
+                };
+                let value = SettingValue::Size(bytes.min(MAX_MIN_LENGTH));
+                let key = SettingKey::CompressionMinSize;
+                self.balancer.set(*line, scope, key, value);
+                return true;
             }
             "client_max_body_size" => {
                 match values::size(directive.argument(0)) {

@@ -30,6 +30,7 @@ pub(super) const FILES: &str =
 pub(super) const HEADERS: &str = "geofront adds no headers of its own choice and changes no paths: set them in GeoServer, or keep a web server in front";
 pub(super) const ACCESS: &str = "geofront has no rules by address or password: use a firewall, `ip.blacklist` in `limits.control_flow`, and GeoServer's security";
 pub(super) const RATES: &str = "see `limits.per_user`, `max_per_address` under [clients], and rules such as \"ip.ows=20/s\" in `limits.control_flow`";
+pub(super) const COMPRESSION: &str = "text is compressed for clients that accept it: by GeoServer, and where that does not by geofront, with `codings` under [compression]";
 pub(super) const CACHE: &str = "not offered: GeoWebCache is the cache of tiles";
 pub(super) const TLS: &str = "geofront accepts TLS 1.2 and 1.3 with safe ciphers (docs/tls.md)";
 pub(super) const PROBES: &str = "probes request a tiny map and read the update sequence; name a public layer with `probe_layer` under [health]";

@@ -68,7 +68,7 @@ const fn counted(
 }
 
 /// In the order of the output.
-const TARGETS: [SettingTarget; 16] = [
+const TARGETS: [SettingTarget; 18] = [
     target(SettingKey::Interval, "health", "interval"),
     target(SettingKey::DownInterval, "health", "down_interval"),
     counted(SettingKey::Rise, "health", "rise", (1, 100)),
@@ -90,6 +90,8 @@ const TARGETS: [SettingTarget; 16] = [
     target(SettingKey::RetryWindow, "retry", "window"),
     counted(SettingKey::Queue, "limits", "queue", (0, 100_000)),
     target(SettingKey::QueueTimeout, "limits", "queue_timeout"),
+    target(SettingKey::Codings, "compression", "codings"),
+    target(SettingKey::CompressionMinSize, "compression", "min_size"),
 ];
 
 /// The configuration as text. `file` is the name of the old file in comments.

@@ -97,6 +97,10 @@ impl KeptAnswer {
         }
     }
 
+    pub(in crate::proxy) fn replace_head(&mut self, head: ResponseHeader) {
+        self.head = head;
+    }
+
     /// False when it has become too much.
     #[must_use = "an answer that is not complete must not be shared"]
     pub(in crate::proxy) fn add(&mut self, chunk: &Bytes) -> bool {

@@ -18,6 +18,7 @@ use http::header::{
 };
 use pingora::http::RequestHeader;
 
+use crate::config::Coding;
 use crate::proxy::headers::{self, ClientView};
 
 /// Requests with more are not shared.
@@ -65,6 +66,8 @@ pub(in crate::proxy) struct SharingScope<'a> {
     pub(in crate::proxy) reads_from_main: bool,
     /// The rule of the operator that the request follows.
     pub(in crate::proxy) route: Option<usize>,
+    /// How the answer is compressed, if it can be.
+    pub(in crate::proxy) coding: Option<Coding>,
 }
 
 /// Appends the key to `out`. Returns false if this request shares no answer; `out` is then to be
@@ -112,6 +115,7 @@ pub(in crate::proxy) fn write_key(
     part(&scope.writes.to_le_bytes());
     part(&scope.view.to_le_bytes());
     part(&scope.route.map_or(0, |index| index + 1).to_le_bytes());
+    part(scope.coding.map_or("", Coding::as_str).as_bytes());
     match scope.address.map(|address| address.to_canonical()) {
         Some(IpAddr::V4(address)) => part(&address.octets()),
         Some(IpAddr::V6(address)) => part(&address.octets()),
@@ -185,6 +189,7 @@ mod tests {
         view: usize,
         reads_from_main: bool,
         subject: Option<&'static str>,
+        coding: Option<Coding>,
     }
 
     impl Default for Asked {
@@ -201,6 +206,7 @@ mod tests {
                 view: 0,
                 reads_from_main: false,
                 subject: None,
+                coding: None,
             }
         }
     }
@@ -253,6 +259,7 @@ mod tests {
                     view,
                     reads_from_main,
                     route: None,
+                    coding: self.coding,
                 },
                 &mut out,
             )
@@ -300,6 +307,10 @@ mod tests {
             },
             Asked {
                 subject: Some("CN=bob"),
+                ..Asked::default()
+            },
+            Asked {
+                coding: Some(Coding::Gzip),
                 ..Asked::default()
             },
             Asked {

@@ -126,6 +126,13 @@ impl Leading {
         true
     }
 
+    /// Replaces the head that was kept, if one was: the answer is passed on in another form.
+    pub(super) fn replace_head(&mut self, head: &ResponseHeader) {
+        if let Some(kept) = &mut self.kept {
+            kept.replace_head(head.clone());
+        }
+    }
+
     /// Keeps a part of the body. Returns false when the answer has become too large: then the
     /// flight is to end.
     #[must_use = "an answer that is not complete must not be shared"]

@@ -7,12 +7,13 @@
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN,
 };
 use http::{Method, StatusCode};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use super::vary::vary_by;
 use crate::config::Cors;
 
 /// What an upstream may say about other origins.
@@ -65,19 +66,6 @@ pub(in crate::proxy) fn apply(
     }
     if cors.credentials {
         response.insert_header(ACCESS_CONTROL_ALLOW_CREDENTIALS, "true")?;
-    }
-    Ok(())
-}
-
-/// Names a request header that the answer depends on, unless it is named already.
-fn vary_by(response: &mut ResponseHeader, header: &'static str) -> Result<()> {
-    let lines = response.headers.get_all(VARY).iter();
-    let is_named = lines
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .any(|name| name == b"*" || name.eq_ignore_ascii_case(header.as_bytes()));
-    if !is_named {
-        response.append_header(VARY, header)?;
     }
     Ok(())
 }

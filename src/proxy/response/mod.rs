@@ -1,9 +1,12 @@
 //! Answers: what an upstream's answer proves, and the answers geofront writes itself.
 
+pub(in crate::proxy) mod compression;
 pub(in crate::proxy) mod cors;
+pub(in crate::proxy) mod encoder;
 pub(in crate::proxy) mod evidence;
 pub(in crate::proxy) mod finding;
 pub(in crate::proxy) mod framing;
 pub(in crate::proxy) mod inspection;
 pub mod respond;
 pub(in crate::proxy) mod sniff;
+mod vary;

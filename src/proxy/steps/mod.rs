@@ -12,6 +12,7 @@
 //!  answer    evidence about the upstream, in head and body
 //!    learn   what it teaches; writes: hints that the catalog changed; doubt: a replica that is stale
 //!    session_view  a replica does not know the session of a client
+//!  compress  the answer, where the upstream did not and the client accepts it
 //!  retry     a failed attempt or a rejected answer: whether another attempt follows
 //!  refuse    our own answer, where no upstream gives one
 //!  finish    metrics and the access line
@@ -20,6 +21,7 @@
 
 mod admit;
 pub(super) mod answer;
+mod compress;
 mod direct;
 mod doubt;
 mod finish;

@@ -7,7 +7,7 @@ use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
-use super::trace;
+use super::{compress, trace};
 use crate::proxy::client::body_prefix;
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
@@ -44,6 +44,7 @@ pub(in crate::proxy) fn prepare_head(
         named_upstream::give_session(request, &replica.name)?;
     }
     trace::pass_on(request, ctx)?;
+    compress::restore_tags(request, ctx)?;
     headers::prepare_upstream(request, &ctx.client_view(session))
 }
 

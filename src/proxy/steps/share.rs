@@ -10,7 +10,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, Result};
 
-use super::trace;
+use super::{compress, trace};
 use crate::config::Coalesce;
 use crate::proxy::client::session::{peer, until_gone};
 use crate::proxy::coalesce::{FlightRole, Follower, Leading, SharedAnswer, SharingScope};
@@ -49,6 +49,7 @@ impl FrontDoor {
             view: Arc::as_ptr(&ctx.snapshot) as usize,
             reads_from_main: ctx.reads_from_main,
             route: ctx.route,
+            coding: compress::coding(session.req_header(), ctx),
         };
         self.parts.coalescing.join(session.req_header(), &scope)
     }
