@@ -74,7 +74,8 @@ impl RollDiary {
             // The roll is to be `share` percent of the time from its begin to the end of the pause.
             let whole = (now - began).as_secs_f64() * 100.0 / f64::from(share);
             // One millisecond less, because the shipped code divides in another way.
-            self.rest_until = Some(began + Duration::from_secs_f64((whole - 0.001).max(0.0)));
+            let until = began + Duration::from_secs_f64((whole - 0.001).max(0.0));
+            self.rest_until = self.rest_until.max(Some(until));
         }
     }
 }

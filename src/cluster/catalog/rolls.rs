@@ -179,6 +179,13 @@ impl Rolls {
             .filter(|at| *at > now && self.current.is_none())
     }
 
+    /// True during the pause after the last roll that brought a change, also while a repair uses
+    /// the pause.
+    fn is_pause(&self, now: Instant) -> bool {
+        let is_repair = |current: &Current| current.is_repair;
+        self.not_before.is_some_and(|at| at > now) && self.current.as_ref().is_none_or(is_repair)
+    }
+
     /// True if the rules of rolls allow this replica to begin now.
     pub(super) fn may_take(&self, need: ReloadNeed, now: Instant) -> bool {
         if self.hold.is_some() {
@@ -187,12 +194,13 @@ impl Rolls {
         if self.is_paused {
             return need.is_stuck;
         }
-        match &self.current {
-            Some(current) => need.is_repair() || need.is_behind(current.target),
-            None => {
-                need.is_repair() || need.is_behind(self.ordered) || self.rests_until(now).is_none()
-            }
-        }
+        let is_behind_target = self
+            .current
+            .as_ref()
+            .is_none_or(|current| need.is_behind(current.target));
+        need.is_repair()
+            || need.is_behind(self.ordered)
+            || (is_behind_target && !self.is_pause(now))
     }
 
     /// Notes that a replica leaves service. Returns true if a roll begins with it.
@@ -263,7 +271,9 @@ impl Rolls {
         if !is_repair {
             let length = now.saturating_duration_since(report.began);
             let share = share.clamp(1, 100);
-            self.not_before = Some(now + length * (100 - share) / share);
+            let pause_ends = now + length * (100 - share) / share;
+            // An order may begin a roll within the pause after a longer one.
+            self.not_before = self.not_before.max(Some(pause_ends));
         }
         if self.ended.len() == MAX_ENDED {
             self.ended.pop_front();
@@ -337,6 +347,41 @@ mod tests {
         ));
         rolls.ordered(3);
         assert!(rolls.may_take(BEHIND, end));
+    }
+
+    #[test]
+    fn a_repair_during_the_pause_brings_the_change_to_no_other_replica() {
+        let (mut rolls, end) = rolled(SECOND * 10, 33);
+        let (lost, reason) = (
+            ReloadNeed {
+                held: None,
+                is_stuck: false,
+            },
+            (RollReason::Repair, Vec::new()),
+        );
+        assert!(rolls.takes(lost, 3, reason, end));
+        let behind = ReloadNeed {
+            held: Some(2),
+            is_stuck: false,
+        };
+        assert!(rolls.may_take(lost, end));
+        assert!(!rolls.may_take(behind, end));
+        assert!(rolls.may_take(behind, end + SECOND * 21), "after the pause");
+    }
+
+    #[test]
+    fn a_short_roll_by_order_does_not_shorten_the_pause_after_a_long_roll() {
+        let (mut rolls, end) = rolled(SECOND * 10, 50);
+        rolls.ordered(3);
+        let reason = (RollReason::Change(ChangeSource::Order), Vec::new());
+        assert!(rolls.takes(BEHIND, 3, reason, end));
+        rolls.end(50, end + SECOND);
+        let behind = ReloadNeed {
+            held: Some(3),
+            is_stuck: false,
+        };
+        assert!(!rolls.may_take(behind, end + SECOND * 9));
+        assert!(rolls.may_take(behind, end + SECOND * 10));
     }
 
     #[test]
