@@ -17,7 +17,7 @@ use crate::ogc::RequestClass;
 /// thread that closes the door and then reads a count of zero therefore knows that no request can
 /// enter any more, even one with an old snapshot.
 #[derive(Debug, Default)]
-#[repr(align(128))]
+#[repr(C, align(128))]
 pub struct Load {
     /// See [`Occupancy`].
     word: AtomicU64,
@@ -29,12 +29,12 @@ pub struct Load {
     /// The learned cap, in [`LearnedCap::packed`]; 0 for none. The learning code writes it, and
     /// `select` reads it.
     learned_cap: AtomicU32,
+    /// Slowness compared with the upstream's peers. Written at the begin and end of requests, and
+    /// read by `select`, from the same cache line as `word`.
+    slowness: Slowness,
     /// Microseconds that requests lately waited inside, plus one; 0 while it is unknown. Written at
     /// the end of requests.
     waited_inside: AtomicU32,
-    /// Slowness compared with the upstream's peers. Written at the begin and end of requests, and
-    /// read by `select`.
-    slowness: Slowness,
     /// The notifier for the end of a lease. The waiting room attaches it.
     notifier: OnceLock<Arc<CapacityNotifier>>,
 }

@@ -186,13 +186,16 @@ pub struct Watched {
 }
 
 /// The slowness of one upstream, see the module's documentation.
+///
+/// The verdict is first in memory, because every selection reads it of every candidate.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Slowness {
-    evidence: PerClass<AtomicU64>,
-    unanswered: PerClass<Unanswered>,
     /// The share of its weight in the low half, and its slowness as the bits of an `f32` in the
     /// high one.
     verdict: AtomicU64,
+    evidence: PerClass<AtomicU64>,
+    unanswered: PerClass<Unanswered>,
     /// True from the moment its share was at most [`LEFT_SHARE`] until it has its whole share
     /// again.
     is_left: AtomicBool,
@@ -209,9 +212,9 @@ pub struct Slowness {
 impl Default for Slowness {
     fn default() -> Self {
         Self {
+            verdict: AtomicU64::new(WHOLE.into()),
             evidence: PerClass::from_fn(|_| AtomicU64::new(0)),
             unanswered: PerClass::from_fn(|_| Unanswered::default()),
-            verdict: AtomicU64::new(WHOLE.into()),
             is_left: AtomicBool::new(false),
             leaving_until: AtomicU64::new(0),
             next_trial: AtomicU64::new(0),
@@ -409,12 +412,14 @@ fn log_seconds(micros: u64) -> f64 {
 }
 
 /// Compares `peers` with each other, if this was not done a moment ago. They must come in the same
-/// order every time.
-pub fn review<'a>(peers: impl Iterator<Item = &'a Slowness>, now: Instant) {
+/// order every time. Returns true if it was done now, so that shares may have changed.
+pub fn review<'a>(peers: impl Iterator<Item = &'a Slowness>, now: Instant) -> bool {
     let mut peers = peers.take(MAX_COMPARED);
-    let Some(first) = peers.next() else { return };
+    let Some(first) = peers.next() else {
+        return false;
+    };
     let Some(passed) = first.begin_review(now) else {
-        return;
+        return false;
     };
     let mut compared = [first; MAX_COMPARED];
     let mut count = 1;
@@ -423,6 +428,7 @@ pub fn review<'a>(peers: impl Iterator<Item = &'a Slowness>, now: Instant) {
         count += 1;
     }
     compare(&compared[..count], passed, now);
+    true
 }
 
 fn compare(peers: &[&Slowness], passed: Duration, now: Instant) {

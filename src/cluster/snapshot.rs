@@ -37,7 +37,7 @@ mod slow;
 mod tried;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 pub(super) use self::candidate::{Candidate, CapSource, Reads, Standing};
@@ -76,6 +76,8 @@ pub struct Snapshot {
     awaited: PerClass<Option<Instant>>,
     demands: PerClass<Demand>,
     rotation: Rotation,
+    /// False as long as no upstream has a reduced share, so that a selection need not look for one.
+    is_any_slow: AtomicBool,
     /// Keys in flight. The record starts empty with every snapshot, which costs the requests in
     /// flight a second choice once or twice.
     keys: Arc<KeysInFlight>,
@@ -202,6 +204,7 @@ impl Snapshot {
             awaited: PerClass::from_fn(|class| awaited_until(&config, class, expected.awaited)),
             demands: PerClass::from_fn(|class| Demand::of(class, config.classes[class].priority)),
             rotation: Rotation(AtomicUsize::new(turn)),
+            is_any_slow: AtomicBool::new(candidates.iter().any(Candidate::is_slow)),
             keys: Arc::default(),
             config,
         }

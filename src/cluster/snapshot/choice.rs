@@ -205,7 +205,7 @@ impl Snapshot {
         demand: Demand,
         near: Option<Near>,
         tried: &Tried,
-        allowed: &dyn Fn(&Candidate) -> bool,
+        allowed: &impl Fn(&Candidate) -> bool,
         now: Instant,
     ) -> Found {
         if let Some(selection) = self.take_recovery_trial(candidates, demand, tried, now) {
@@ -234,7 +234,7 @@ impl Snapshot {
         candidates: &[Candidate],
         demand: Demand,
         tried: &Tried,
-        allowed: &dyn Fn(&Candidate) -> bool,
+        allowed: &impl Fn(&Candidate) -> bool,
         now: Instant,
     ) -> Choice {
         let start = if candidates.len() > 1 {

@@ -54,7 +54,7 @@ impl Snapshot {
         demand: Demand,
         near: Near,
         tried: &Tried,
-        allowed: &dyn Fn(&Candidate) -> bool,
+        allowed: &impl Fn(&Candidate) -> bool,
         now: Instant,
     ) -> Choice {
         let Near { wish, may_join } = near;

@@ -2,6 +2,7 @@
 //! occasional light request shows whether it has recovered.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Candidate, Selection, Snapshot};
@@ -58,7 +59,8 @@ impl Snapshot {
             Demand::Ordinary => false,
             Demand::Heavy | Demand::Administration => return None,
         };
-        if !tried.is_empty() || candidates.len() < 2 {
+        let is_any_slow = self.is_any_slow.load(Ordering::Relaxed);
+        if !is_any_slow || !tried.is_empty() || candidates.len() < 2 {
             return None;
         }
         let is_due = |candidate: &&Candidate| {
@@ -70,13 +72,11 @@ impl Snapshot {
     /// Compares the latencies of the upstreams that serve reads and marks the slow ones, unless
     /// this was done a moment ago.
     pub fn review_slowness(&self, now: Instant) {
-        review(
-            self.fresh
-                .iter()
-                .chain(&self.stale)
-                .map(|candidate| candidate.load.slowness()),
-            now,
-        );
+        let all = || self.fresh.iter().chain(&self.stale);
+        if review(all().map(|candidate| candidate.load.slowness()), now) {
+            let is_any_slow = all().any(Candidate::is_slow);
+            self.is_any_slow.store(is_any_slow, Ordering::Relaxed);
+        }
     }
 }
 
