@@ -2,11 +2,15 @@
 
 use std::fmt;
 
+use super::PublicPath;
+
 /// The settings that all instances share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GeoServer {
     /// The servlet context path: `/geoserver`, or empty for the root context.
     pub context: String,
+    /// The path that clients use instead; `None` if they use the context.
+    pub public_path: Option<PublicPath>,
     pub credentials: Credentials,
     /// Maximum length of a form in bytes. GeoServer's container ignores the fields of a longer one,
     /// and geofront reads bodies up to this length.

@@ -152,6 +152,7 @@ table!(RawUpstream {
 
 table!(RawGeoServer {
     context: String,
+    public_path: String,
     username: String,
     password_file: String,
     password_env: String,

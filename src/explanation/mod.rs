@@ -9,6 +9,7 @@ mod limits;
 mod named;
 mod route;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use percent_encoding::percent_decode;
@@ -125,9 +126,15 @@ fn target_of(url: &str) -> Option<String> {
 impl Explanation {
     /// Decides about a request as the front door would with this configuration.
     pub fn new(question: &Question, config: &Config) -> Self {
+        let public = config.geoserver.public_path.as_ref();
+        let target = match public.map(|path| path.to_upstream(question.target.as_bytes())) {
+            Some(Some(target)) => Cow::Owned(target),
+            Some(None) => return Self::not_found(),
+            None => Cow::Borrowed(question.target.as_bytes()),
+        };
         let head = RequestHead {
             method: &question.method,
-            target: question.target.as_bytes(),
+            target: &target,
             content_type: question.content_type.as_deref(),
         };
         let context = &config.geoserver.context;
@@ -166,6 +173,22 @@ impl Explanation {
             config,
         };
         decided.explanation(question, missing)
+    }
+
+    /// The request's path is not below the public one.
+    fn not_found() -> Self {
+        Self {
+            class: RequestClass::Unknown,
+            rule: None,
+            is_refused: true,
+            upstreams: Vec::new(),
+            otherwise: Vec::new(),
+            facts: vec![Fact {
+                name: "refused",
+                value: "404: the path is not below `geoserver.public_path`".to_owned(),
+            }],
+            missing: Vec::new(),
+        }
     }
 }
 

@@ -66,6 +66,16 @@ fn a_request_with_a_body_is_a_post_of_xml() {
 }
 
 #[test]
+fn a_url_is_the_public_one_where_there_is_another_path() {
+    let text = format!("{CLUSTER}[geoserver]\npublic_path = '/maps/geoserver'\n");
+    let wms = "/geoserver/wms?service=WMS&request=GetMap";
+    let map = explained("GET", &format!("/maps{wms}"), &text);
+    assert_eq!((map.class, map.is_refused), (RequestClass::Map, false));
+    let elsewhere = explained("GET", wms, &text);
+    assert!(elsewhere.is_refused && elsewhere.fact("refused").starts_with("404"));
+}
+
+#[test]
 fn a_map_goes_to_the_replicas_and_to_the_main_as_a_last_resort() {
     let map = explained("GET", "/geoserver/wms?service=WMS&request=GetMap", CLUSTER);
     assert_eq!(map.class, RequestClass::Map);

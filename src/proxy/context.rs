@@ -48,6 +48,8 @@ pub struct Context {
     pub(super) trust: PeerTrust,
     pub(super) classified: Classified,
     pub(super) rule: Retryable,
+    /// The client knows the request's target under the public path.
+    pub(super) has_public_path: bool,
     /// The rule of the operator that the request follows, as its index in the snapshot's
     /// configuration.
     pub(super) route: Option<usize>,
@@ -133,6 +135,7 @@ impl Context {
             trust: PeerTrust::default(),
             classified: UNDECIDED,
             rule: Retryable::Never,
+            has_public_path: false,
             route: None,
             named: None,
             metatile: None,

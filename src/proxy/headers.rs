@@ -10,8 +10,8 @@
 //! into the URLs of its capabilities; the peer is appended to X-Forwarded-For, as every proxy does;
 //! and `public_url` replaces what any peer states.
 //!
-//! Host, path and query are not touched; hop-by-hop headers are removed by Pingora before we are
-//! called. `Forwarded` is never added: two sources of the same fact can disagree.
+//! Host, path and query are not touched here; hop-by-hop headers are removed by Pingora before we
+//! are called. `Forwarded` is never added: two sources of the same fact can disagree.
 //! `docs/headers-and-trust.md` is the same for administrators.
 
 use std::net::{IpAddr, SocketAddr};

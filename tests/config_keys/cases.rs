@@ -82,6 +82,11 @@ pub(crate) const CASES: &[(&str, &str, &str)] = &[
     ),
     ("geoserver.context", "+", "+[geoserver]\ncontext = \"\"\n"),
     (
+        "geoserver.public_path",
+        "+",
+        "+[geoserver]\npublic_path = \"/maps/geoserver\"\n",
+    ),
+    (
         "geoserver.username",
         "+ACCOUNT",
         "+[geoserver]\nusername = \"b\"\npassword_file = \"secret\"\n",

@@ -38,6 +38,7 @@ mod malformed;
 mod named_upstream;
 mod process;
 mod proxy_protocol;
+mod public_path;
 mod refusals;
 mod rescue;
 mod restart;

@@ -5,7 +5,7 @@ use crate::config::diagnostics::Problem;
 use crate::config::raw::{RawGeoServer, Section, Slot};
 use crate::config::source::{At, MASK};
 use crate::config::value::{RawHeaders, Written};
-use crate::config::{Credentials, GeoServer, Secret, defaults};
+use crate::config::{Credentials, GeoServer, PublicPath, Secret, defaults};
 
 /// Headers that frame or route a request: a configured value would break probes.
 const NOT_OURS_TO_SET: [&str; 6] = [
@@ -40,26 +40,46 @@ impl Check<'_> {
         ] {
             self.optional(key, slot);
         }
+        let context = self.path("geoserver.context", &raw.table.context, defaults::CONTEXT);
         GeoServer {
-            context: self.context(&raw.table.context),
+            public_path: self.public_path(&raw.table.public_path, &context),
+            context,
             credentials: self.credentials(&raw.table),
             max_post_size,
         }
     }
 
-    fn context(&mut self, slot: &Slot<String>) -> String {
-        let context = self.value("geoserver.context", slot, defaults::CONTEXT.to_owned());
+    fn public_path(&mut self, slot: &Slot<String>, context: &str) -> Option<PublicPath> {
+        const KEY: &str = "geoserver.public_path";
+        let path = self.path(KEY, slot, context);
+        if path == context {
+            return None;
+        }
+        let mapping = PublicPath::new(&path, context);
+        if let (None, Some(at)) = (&mapping, slot.at()) {
+            let title = format!(
+                "`{KEY}` is \"{}\" and `geoserver.context` is \"{}\": neither may be below the other",
+                path.escape_debug(),
+                context.escape_debug()
+            );
+            self.refuse(Problem::new(title).at(at));
+        }
+        mapping
+    }
+
+    fn path(&mut self, key: &str, slot: &Slot<String>, default: &str) -> String {
+        let context = self.value(key, slot, default.to_owned());
         let Some(at) = slot.at() else { return context };
         let help = match context.as_str() {
             "" => return context,
-            "/" => "for GeoServer at the root write context = \"\"",
+            "/" => "for the root write \"\"",
             text if !text.starts_with('/') => "it begins with a slash",
             text if text.ends_with('/') => "without the slash at the end",
             text if is_plain_path(text) => return context,
             _ => "letters, digits, `-`, `_`, `.` and `~` between single slashes",
         };
         let title = format!(
-            "`geoserver.context` is \"{}\": must be a path such as \"/geoserver\"",
+            "`{key}` is \"{}\": must be a path such as \"/geoserver\"",
             context.escape_debug()
         );
         self.refuse(Problem::new(title).at(at).help(help));

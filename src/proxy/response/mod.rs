@@ -7,6 +7,7 @@ pub(in crate::proxy) mod evidence;
 pub(in crate::proxy) mod finding;
 pub(in crate::proxy) mod framing;
 pub(in crate::proxy) mod inspection;
+pub(in crate::proxy) mod public_path;
 pub mod respond;
 pub(in crate::proxy) mod sniff;
 mod vary;

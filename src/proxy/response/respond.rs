@@ -54,6 +54,8 @@ pub enum Refusal {
     JobGone,
     /// A rule of the operator refuses the request.
     Route,
+    /// The request's path is not below `geoserver.public_path`.
+    PublicPath,
     /// The request names an upstream, and its peer may state no user.
     NamedUpstreamUntrusted,
     /// The request names an upstream, and its user is no administrator.
@@ -83,7 +85,7 @@ pub enum Refusal {
 }
 
 /// All but those of malformed requests.
-const OWN: [Refusal; 28] = [
+const OWN: [Refusal; 29] = [
     Refusal::JobGone,
     Refusal::HttpsRedirect,
     Refusal::HttpsRedirectOfBody,
@@ -103,6 +105,7 @@ const OWN: [Refusal; 28] = [
     Refusal::RateLimited,
     Refusal::Blocked,
     Refusal::Route,
+    Refusal::PublicPath,
     Refusal::NamedUpstreamUntrusted,
     Refusal::NamedUpstreamNoAdministrator,
     Refusal::NamedUpstreamWrongToken,
@@ -148,6 +151,7 @@ impl Refusal {
             Self::Blocked => "blacklist",
             Self::JobGone => "job-gone",
             Self::Route => "route",
+            Self::PublicPath => "public-path",
             Self::NamedUpstreamUntrusted => "named-upstream-untrusted",
             Self::NamedUpstreamNoAdministrator => "named-upstream-no-administrator",
             Self::NamedUpstreamWrongToken => "named-upstream-wrong-token",
@@ -192,7 +196,7 @@ impl Refusal {
             | Self::NamedUpstreamNoAdministrator
             | Self::NamedUpstreamWrongToken
             | Self::NamedUpstreamReadOnly => StatusCode::FORBIDDEN,
-            Self::NamedUpstreamUnknown => StatusCode::NOT_FOUND,
+            Self::NamedUpstreamUnknown | Self::PublicPath => StatusCode::NOT_FOUND,
             Self::ConnectionLost
             | Self::NamedUpstreamUnreachable
             | Self::AnswerHeadTooLarge
@@ -232,6 +236,7 @@ impl Refusal {
             | Self::Malformed(_)
             | Self::Blocked
             | Self::Route
+            | Self::PublicPath
             | Self::NamedUpstreamUntrusted
             | Self::NamedUpstreamNoAdministrator
             | Self::NamedUpstreamWrongToken
@@ -269,6 +274,7 @@ impl Refusal {
                 "The part of the map service that began this execution does not serve at the moment. If it was restarted, the execution and its result are lost."
             }
             Self::Route => "This service does not accept requests of this kind from here.",
+            Self::PublicPath => "There is no map service at this address.",
             // What an administrator may know besides is in the detail of the answer.
             Self::NamedUpstreamUntrusted | Self::NamedUpstreamWrongToken => {
                 "This service does not accept requests of this kind from here."

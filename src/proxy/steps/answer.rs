@@ -15,6 +15,7 @@ use pingora::proxy::Session;
 use pingora::{Error, Result};
 
 use super::doubt::requested_layer;
+use super::public_path;
 use super::retry::REJECTED_ANSWER;
 use super::session_view::has_session;
 use crate::cluster::{Cause, Event, Outcome};
@@ -235,6 +236,7 @@ pub(in crate::proxy) fn prepare_head(
     } else if is_from_replica {
         headers::drop_session(response)?;
     }
+    public_path::mend(session.req_header(), response, ctx)?;
     let is_final = !response.status.is_informational();
     if let Some(prefix) = ctx.body_prefix.as_mut().filter(|_| is_final) {
         prefix.let_go();

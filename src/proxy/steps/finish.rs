@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use pingora::Error;
 use pingora::proxy::Session;
 
-use super::refuse;
+use super::{public_path, refuse};
 use crate::config::UpstreamName;
 use crate::metrics::ClientAnswer;
 use crate::ogc::Service;
@@ -112,6 +112,7 @@ fn answered(session: &Session, end: End) -> ClientAnswer {
 fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: Duration, end: End) {
     let request = session.req_header();
     let target = request.raw_path();
+    let public_target = public_path::public_target(target, ctx);
     let (attempt, shared) = (ctx.attempt.as_ref(), ctx.shared.as_deref());
     let user = request
         .headers
@@ -127,7 +128,7 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
             .client(|address| ctx.snapshot.config.trust.allows_origin(address)),
         peer: peer(session),
         method: request.method.as_str(),
-        target,
+        target: &public_target,
         status: status(session),
         class: ctx.class(),
         service: ctx.classified.service.map(Service::as_str),

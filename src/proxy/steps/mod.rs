@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  receive   the client's identity, the class; what no upstream may see is refused
+//!    public_path  the target as the upstream knows it
 //!  route     the operator's rules
 //!  direct    an administrator names the upstream
 //!  jobs      an execution in the background is followed to its upstream
@@ -28,6 +29,7 @@ mod finish;
 mod jobs;
 mod learn;
 mod limits;
+mod public_path;
 pub(super) mod receive;
 pub(super) mod refuse;
 mod retry;

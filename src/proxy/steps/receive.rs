@@ -88,6 +88,7 @@ impl FrontDoor {
         if headers::nominates_a_claim(session.req_header(), &ctx.snapshot.config.trust) {
             return Err(self.refuse(ctx, Refusal::Malformed(Fault::Nomination)));
         }
+        self.map_public_path(session, ctx)?;
         self.read_body_prefix(session, ctx).await?;
         classify(session, ctx);
         self.follow_routes(session, ctx)?;

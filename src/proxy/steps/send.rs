@@ -7,7 +7,7 @@ use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
-use super::{compress, trace};
+use super::{compress, public_path, trace};
 use crate::proxy::client::body_prefix;
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
@@ -45,7 +45,8 @@ pub(in crate::proxy) fn prepare_head(
     }
     trace::pass_on(request, ctx)?;
     compress::restore_tags(request, ctx)?;
-    headers::prepare_upstream(request, &ctx.client_view(session))
+    headers::prepare_upstream(request, &ctx.client_view(session))?;
+    public_path::state_prefix(request, ctx)
 }
 
 impl FrontDoor {

@@ -10,7 +10,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, Result};
 
-use super::{compress, trace};
+use super::{compress, public_path, trace};
 use crate::config::Coalesce;
 use crate::proxy::client::session::{peer, until_gone};
 use crate::proxy::coalesce::{FlightRole, Follower, Leading, SharedAnswer, SharingScope};
@@ -169,6 +169,7 @@ async fn pass_on(session: &mut Session, ctx: &Context, answer: &SharedAnswer) ->
     let mut head = Box::new(answer.head.clone());
     headers::prepare_downstream(&mut head, &ctx.client_view(session))?;
     cors::apply(&ctx.snapshot.config.cors, session.req_header(), &mut head)?;
+    public_path::mend(session.req_header(), &mut head, ctx)?;
     if let Some(rate) = &ctx.rate {
         rate.write_headers(&mut head)?;
     }

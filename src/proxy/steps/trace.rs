@@ -23,6 +23,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use super::finish::{bytes_sent, status};
+use super::public_path;
 use crate::cluster::NoUpstream;
 use crate::config::Priority;
 use crate::ogc::Service;
@@ -238,7 +239,8 @@ fn outcome_of(end: End) -> &'static str {
 fn whole(session: &Session, ctx: &Context, total: Duration, end: End) -> TraceSpan {
     let request = session.req_header();
     let target = request.raw_path();
-    let shown = shown_target(target);
+    let public = public_path::public_target(target, ctx);
+    let shown = shown_target(&public);
     let (path, query) = match shown.iter().position(|byte| *byte == b'?') {
         Some(mark) => (&shown[..mark], Some(&shown[mark + 1..])),
         None => (&*shown, None),
