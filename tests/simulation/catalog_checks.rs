@@ -82,10 +82,16 @@ impl World {
         if !serves(&leaves) || of(leaves).upkeep.was_out {
             return;
         }
+        // One that drained may have been called back in this step, after the other had left.
+        let was_out = |other: &UpstreamStatus| {
+            let was = of(other).upkeep.was.as_ref();
+            was.is_some_and(|was| was.catalog.is_out)
+        };
         let others = status
             .upstreams
             .iter()
-            .filter(|other| other.name != leaves.name && !other.catalog.is_out);
+            .filter(|other| other.name != leaves.name && !other.catalog.is_out)
+            .filter(|other| !was_out(other));
         for other in others.filter(serves) {
             let is_ramping = of(other)
                 .ramp
