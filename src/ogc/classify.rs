@@ -184,8 +184,11 @@ fn beside_other_routes(
     };
     if is_settled {
         let has_others = path.has_other_segments();
-        // A server that finds another name than the form's reads the body as a service does.
-        if has_others && reading.reason == route::REQUEST_FORM && !is_get(head.method) {
+        // A server that finds another name than the form's, or a workspace before a service's name,
+        // reads the body as the service does.
+        let may_be_dispatched =
+            || reading.reason == route::REQUEST_FORM || route::names_a_service(path, base);
+        if has_others && !is_get(head.method) && may_be_dispatched() {
             return reading.unseen();
         }
         return reading.beside_others(has_others);
@@ -203,11 +206,14 @@ fn beside_other_routes(
     let has_others = route::in_workspaces(path, base)
         .skip(usize::from(is_in_workspace))
         .any(|other| !(is_dispatched && matches!(other, Route::Ows(_))));
+    let has_other_segments = path.has_other_segments();
+    let is_left_unread =
+        has_others || has_other_segments && !is_dispatched && route::names_a_service(path, base);
     // The body of such a request is read by the rules of one route only.
-    if has_others && !is_get(head.method) {
+    if is_left_unread && !is_get(head.method) {
         return reading.unseen();
     }
-    reading.beside_others(has_others)
+    reading.beside_others(has_others || has_other_segments)
 }
 
 /// The reading of the request at a route, and the workspace and the layer that the address names.

@@ -58,7 +58,13 @@ fn posted(
             let rooted = of_root(address, kvp, &root, source);
             // A server that finds no operation in the document, or no document because it does not
             // unpack the body, has the service and the operation of the address.
-            let is_left_to_address = rooted.operation.is_none() && address.request.is_some()
+            let of_address = |service| {
+                let named = address.request.as_ref();
+                named.and_then(|name| Some(operation::find(service, name)?.name))
+            };
+            let is_other_operation = |service| of_address(service) != rooted.operation;
+            let is_left_to_address = address.request.is_some()
+                && rooted.service.is_none_or(is_other_operation)
                 || address.service.is_some() && address.service != rooted.service;
             let rooted = rooted.beside_others(has_others || is_left_to_address);
             let rooted = if source == Source::Soap && !root.is_whole {

@@ -146,6 +146,12 @@ pub(super) fn in_workspaces(path: &Path<'_>, base: usize) -> impl Iterator<Item 
     (base + 1..=base + 2).filter_map(move |at| mapped(path, base, at))
 }
 
+/// True if the dispatcher is mapped at some segment. A server that keeps empty segments or
+/// `;parameters` may find it there, because it finds no other name before.
+pub(super) fn names_a_service(path: &Path<'_>, base: usize) -> bool {
+    (base..path.len()).any(|at| matches!(mapped(path, base, at), Some(Route::Ows(_))))
+}
+
 /// Skips a parameter segment, which the extension params-extractor removes from the path:
 /// `/{workspace}/{layer}/{value}/ows`.
 fn behind_a_parameter(path: &Path<'_>, base: usize) -> Option<Route> {
