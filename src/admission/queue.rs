@@ -63,6 +63,9 @@ pub struct SlotRequest {
     /// True if the request prefers the main. It then has a separate lane, because others of its
     /// class can go to another upstream.
     pub from_main: bool,
+    /// True if the request counts as heavy although its class does not. It then has a separate lane,
+    /// because others of its class may use more slots.
+    pub is_heavy: bool,
     /// Hash of the user.
     pub user: u64,
     pub arrived: Instant,
@@ -98,9 +101,10 @@ pub enum Offer<G> {
     UserMustWait,
 }
 
-/// Identifies a lane: priority, class, [`SlotRequest::rules`], [`SlotRequest::from_main`]. Apart
-/// from the limits of users, either all requests of a lane can use a free slot or none can.
-type LaneKey = (Priority, RequestClass, u64, bool);
+/// Identifies a lane: priority, class, [`SlotRequest::rules`], [`SlotRequest::from_main`],
+/// [`SlotRequest::is_heavy`]. Apart from the limits of users, either all requests of a lane can use
+/// a free slot or none can.
+type LaneKey = (Priority, RequestClass, u64, bool, bool);
 
 /// The number of waiters of one priority, and its maximum.
 #[derive(Clone, Copy, Debug)]
@@ -434,7 +438,13 @@ impl SlotRequest {
     }
 
     pub(super) fn lane(&self) -> LaneKey {
-        (self.priority, self.class, self.rules, self.from_main)
+        (
+            self.priority,
+            self.class,
+            self.rules,
+            self.from_main,
+            self.is_heavy,
+        )
     }
 }
 

@@ -9,6 +9,8 @@ use crate::ogc::RequestClass;
 #[derive(Clone, Debug)]
 pub struct SelectionRequest {
     pub class: RequestClass,
+    /// True for a request that counts as heavy although its class does not: a map of many pixels.
+    pub is_heavy: bool,
     /// Shared by the requests that one upstream should answer: the tiles of a metatile.
     pub key: Option<u64>,
     pub tried: Tried,
@@ -33,6 +35,18 @@ pub enum MainPreference {
 }
 
 impl SelectionRequest {
+    /// A request of this class with nothing particular about it.
+    pub fn of(class: RequestClass) -> Self {
+        Self {
+            class,
+            is_heavy: false,
+            key: None,
+            tried: Tried::default(),
+            main: MainPreference::No,
+            about: About::Anything,
+        }
+    }
+
     /// Selects an upstream and takes a slot on it. `may_join`: no request waits, so this one may go
     /// beyond a cap to join others of its key.
     pub fn select(
@@ -41,10 +55,7 @@ impl SelectionRequest {
         may_join: bool,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let select_once = |tried: &Tried| {
-            let key = (self.key, self.key.is_some() && may_join);
-            snapshot.select_about(self.class, self.about, key, tried, now)
-        };
+        let select_once = |tried: &Tried| snapshot.select_about(self, may_join, tried, now);
         // A request waits for a slot of its group, and goes beyond the group only where none of it
         // serves.
         let select_any = |tried: &Tried| match (select_once(tried), tried.beyond_group()) {
@@ -56,7 +67,7 @@ impl SelectionRequest {
         match self.main {
             MainPreference::No => select_any(&self.tried),
             MainPreference::ToSeeAChange => {
-                match snapshot.select_main(self.class, for_main, now) {
+                match snapshot.select_main(self, for_main, now) {
                     Ok(selection) => Ok(selection),
                     // To wait for the main is better than a refusal.
                     Err(NoUpstream::Full) => select_any(&self.tried).map_err(|_| NoUpstream::Full),
@@ -66,7 +77,7 @@ impl SelectionRequest {
             MainPreference::ForAnOpinion {
                 replica,
                 lacks_a_change,
-            } => match snapshot.select_fresh(self.class, for_main, now) {
+            } => match snapshot.select_fresh(self, for_main, now) {
                 Ok(selection) => Ok(selection),
                 Err(NoUpstream::Full) if lacks_a_change => Err(NoUpstream::Full),
                 Err(_) => {

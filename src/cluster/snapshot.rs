@@ -44,7 +44,7 @@ pub(super) use self::candidate::{Candidate, CapSource, Reads, Standing};
 use self::choice::Found;
 pub use self::slow::SlowUpstream;
 pub use self::tried::Tried;
-use super::{About, Concern, Tickets, Upstream, UpstreamId};
+use super::{About, Concern, SelectionRequest, Tickets, Upstream, UpstreamId};
 use crate::balance::{Demand, KeysInFlight, Lease};
 use crate::config::{Config, ServedBy};
 use crate::ogc::{PerClass, RequestClass};
@@ -230,7 +230,11 @@ impl Snapshot {
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        self.select_about(class, About::Anything, (key, false), tried, now)
+        let request = SelectionRequest {
+            key,
+            ..SelectionRequest::of(class)
+        };
+        self.select_about(&request, false, tried, now)
     }
 
     /// Selects as [`Self::select_for`] does, while no request is waiting. Requests of `key` may
@@ -242,23 +246,28 @@ impl Snapshot {
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        self.select_about(class, About::Anything, (Some(key), true), tried, now)
+        let request = SelectionRequest {
+            key: Some(key),
+            ..SelectionRequest::of(class)
+        };
+        self.select_about(&request, true, tried, now)
     }
 
-    /// Selects an upstream for a request with a known subject `about`. `key` is the key it shares
-    /// with others, and whether it may join them on an upstream without a free slot.
-    pub fn select_about(
+    /// Selects an upstream for `request` that is not in `tried`, which replaces that of the request,
+    /// without regard to its preference for the main. With `may_join`, it may join requests of its
+    /// key on an upstream without a free slot.
+    pub(super) fn select_about(
         &self,
-        class: RequestClass,
-        about: About,
-        key: (Option<u64>, bool),
+        request: &SelectionRequest,
+        may_join: bool,
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let (near, demand) = (self.wish_of(class, key.0, key.1), self.demands[class]);
+        let (class, demand) = (request.class, self.demand_of(request));
+        let near = self.wish_of(class, request.key, may_join);
         let found = match &self.routes[tried.class_served(class)] {
-            _ if tried.has_group() => self.select_of_group(class, about, near, tried, now),
-            Route::Shared => self.select_shared(class, about, near, tried, now),
+            _ if tried.has_group() => self.select_of_group(request, near, tried, now),
+            Route::Shared => self.select_shared(request, near, tried, now),
             Route::One(Some(candidate)) if !candidate.is_out(tried) => candidate
                 .lease(demand, now)
                 .map_or(Found::Full, Found::Taken),
@@ -276,19 +285,27 @@ impl Snapshot {
 
     /// Selects the main and takes a slot on it, whatever the class: a client that just changed the
     /// catalog must see its change.
-    pub fn select_main(
+    pub(super) fn select_main(
         &self,
-        class: RequestClass,
+        request: &SelectionRequest,
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
         let found = match self.main.iter().find(|candidate| !candidate.is_out(tried)) {
             Some(main) => main
-                .lease(self.demands[class], now)
+                .lease(self.demand_of(request), now)
                 .map_or(Found::Full, Found::Taken),
             None => Found::NoneEligible,
         };
-        self.concluded(found, class, tried)
+        self.concluded(found, request.class, tried)
+    }
+
+    /// Returns the slots that a request may use.
+    fn demand_of(&self, request: &SelectionRequest) -> Demand {
+        match self.demands[request.class] {
+            Demand::Quick | Demand::Ordinary if request.is_heavy => Demand::Heavy,
+            demand => demand,
+        }
     }
 
     fn concluded(

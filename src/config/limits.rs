@@ -54,6 +54,8 @@ pub struct Priority(u8);
 impl Priority {
     /// The priority that is served first.
     pub const FIRST: Self = Self(0);
+    /// The best priority of heavy requests.
+    pub const HEAVY: Self = Self(2);
     /// The priority that is served last.
     pub const LAST: Self = Self(3);
     /// All priorities, the best first.
@@ -75,7 +77,7 @@ impl Priority {
 
     /// True if the class is confined to the heavy share of an upstream's limit.
     pub const fn is_heavy(self) -> bool {
-        self.0 >= 2
+        self.0 >= Self::HEAVY.0
     }
 
     /// The priority that is `steps` better, or worse if negative, within the range.
@@ -103,12 +105,21 @@ pub struct Limits {
     pub quick_reserve: u32,
     /// Share of an upstream's limit that all heavy classes together may use, in percent.
     pub heavy_share: u32,
+    /// Pixels from which on a map counts as heavy; 0 for none.
+    pub heavy_map_pixels: u32,
     /// Maximum size of a request head in bytes.
     pub head_size: usize,
     /// Maximum number of header fields in a request.
     pub head_fields: usize,
     /// Rules in the syntax of GeoServer's `controlflow.properties`.
     pub control_flow: ControlFlow,
+}
+
+impl Limits {
+    /// True if a map of so many pixels counts as heavy, although its class does not.
+    pub const fn is_heavy_map(&self, pixels: u32) -> bool {
+        self.heavy_map_pixels > 0 && pixels >= self.heavy_map_pixels
+    }
 }
 
 #[cfg(test)]

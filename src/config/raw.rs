@@ -221,6 +221,7 @@ table!(RawLimits {
     per_user: Count,
     quick_reserve: i64,
     heavy_share: i64,
+    heavy_map_pixels: i64,
     head_size: Size,
     head_fields: i64,
     control_flow: Vec<Written<String>>,

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::config::{Config, Limit, MaxInFlight, Rate, Rule};
-use crate::ogc::{Classified, RequestClass, RequestHead};
+use crate::config::{Config, Limit, MaxInFlight, Priority, Rate, Rule};
+use crate::ogc::{Classified, RequestHead};
 
 /// The reason why a client of the blacklist is refused.
 pub(super) const BLOCKED: &str =
@@ -14,11 +14,20 @@ pub(super) fn is_blocked(address: Option<IpAddr>, config: &Config) -> bool {
     address.is_some_and(|address| config.limits.control_flow.blocks(address))
 }
 
-/// What happens to a request of the class while every slot is taken.
-pub(super) fn queue(class: RequestClass, config: &Config) -> String {
+/// What happens to the request while every slot is taken.
+pub(super) fn queue(classified: &Classified, config: &Config) -> String {
     let limits = &config.limits;
-    let priority = config.classes[class].priority;
-    let heavy = if priority.is_heavy() { ", heavy" } else { "" };
+    let of_class = config.classes[classified.class].priority;
+    let (priority, heavy) = if limits.is_heavy_map(classified.pixels) {
+        (
+            of_class.max(Priority::HEAVY),
+            ", heavy because of the size of the map (limits.heavy_map_pixels)",
+        )
+    } else if of_class.is_heavy() {
+        (of_class, ", heavy")
+    } else {
+        (of_class, "")
+    };
     let has_slots = |cap: MaxInFlight| cap != MaxInFlight::Off;
     let waits = config
         .upstreams

@@ -291,7 +291,7 @@ impl Decided<'_> {
             ("first byte", Some(format!("within {first_byte}"))),
             (
                 "queue",
-                (!is_named).then(|| limits::queue(classified.class, config)),
+                (!is_named).then(|| limits::queue(classified, config)),
             ),
             ("limits", limits::rules(classified, self.head, config)),
             ("body", self.largest_body()),

@@ -127,7 +127,12 @@ fn at_path(
         Route::OgcApi { from, .. } => ogc_api::job(path, from),
         _ => kvp.job,
     };
+    let pixels = match reading.class {
+        RequestClass::Map => kvp.image.pixels(reading.operation),
+        _ => 0,
+    };
     Classified {
+        pixels,
         job: job.filter(|_| is_about_a_job(&reading)),
         version: kvp.any_version(),
         workspace,
@@ -291,6 +296,7 @@ impl Classified {
             clarity,
             processes,
             job: None,
+            pixels: 0,
         }
     }
 

@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::Span;
+use super::map_image::MapImage;
 use super::processes::{self, Processes};
 use super::tile_size::TileSize;
 use super::version;
@@ -196,6 +197,7 @@ pub(super) struct Kvp {
     pub(super) has_lock_id: bool,
     is_tiled: bool,
     tile_size: TileSize,
+    pub(super) image: MapImage,
     pub(super) is_stored: bool,
     /// The processes that `identifier` names.
     pub(super) processes: Processes,
@@ -217,6 +219,7 @@ impl Kvp {
         has_lock_id: false,
         is_tiled: false,
         tile_size: TileSize::NONE,
+        image: MapImage::NONE,
         is_stored: false,
         processes: Processes::NONE,
         layer: None,
@@ -326,9 +329,18 @@ impl Kvp {
             Key::Ticket => self.login.has_ticket |= !value.is_empty(),
             Key::Code => self.login.has_code |= !value.is_empty(),
             Key::State => self.login.has_state |= !value.is_empty(),
-            Key::Width => self.tile_size.see_width(value, encoding),
-            Key::Height => self.tile_size.see_height(value, encoding),
-            Key::Format => self.tile_size.see_format(value, encoding),
+            Key::Width => {
+                self.tile_size.see_width(value, encoding);
+                self.image.see_width(value, encoding);
+            }
+            Key::Height => {
+                self.tile_size.see_height(value, encoding);
+                self.image.see_height(value, encoding);
+            }
+            Key::Format => {
+                self.tile_size.see_format(value, encoding);
+                self.image.see_format(value, encoding);
+            }
         }
     }
 

@@ -27,6 +27,7 @@ mod gsr;
 mod interpretation;
 mod kvp;
 mod log_text;
+mod map_image;
 mod metatile;
 mod multipart;
 mod ogc_api;
@@ -173,6 +174,9 @@ pub struct Classified {
     pub processes: Processes,
     /// The identifier of the execution that the request is about, begun by an earlier one.
     pub job: Option<Span>,
+    /// Pixels of the image that a map request asks for. `u32::MAX` for a document to print and for
+    /// an animation, whose work they do not bound; 0 if the size is not known, and in other classes.
+    pub pixels: u32,
 }
 
 impl Classified {

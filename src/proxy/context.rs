@@ -124,6 +124,7 @@ const UNDECIDED: Classified = Classified {
     clarity: crate::ogc::Clarity::Unreadable,
     processes: crate::ogc::Processes::NONE,
     job: None,
+    pixels: 0,
 };
 
 impl Context {
@@ -183,6 +184,12 @@ impl Context {
 
     pub(super) fn class_config(&self) -> &ClassConfig {
         &self.snapshot.config.classes[self.classified.class]
+    }
+
+    /// True for a map of so many pixels that it counts as heavy.
+    pub(super) fn is_heavy_map(&self) -> bool {
+        let limits = &self.snapshot.config.limits;
+        limits.is_heavy_map(self.classified.pixels)
     }
 
     pub(super) fn route(&self) -> Option<&RouteRule> {

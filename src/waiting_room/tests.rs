@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::admission::{ClassWaiting, Client, STANDING_AFTER, UserWaiting};
-use crate::cluster::{
-    About, Action, Cause, Event, MainPreference, Mode, Outcome, ProbeReport, Tried,
-};
+use crate::cluster::{Action, Cause, Event, MainPreference, Mode, Outcome, ProbeReport};
 use crate::config::{Config, MapEnvironment};
 use crate::ogc::{self, RequestHead};
 
@@ -82,6 +80,7 @@ impl World {
             priority,
             rules,
             from_main,
+            is_heavy: false,
             user,
             arrived: self.now,
             is_retry: false,
@@ -135,13 +134,7 @@ fn config(replicas: usize, limits: &str) -> Arc<Config> {
 }
 
 fn wanted(class: RequestClass) -> SelectionRequest {
-    SelectionRequest {
-        class,
-        key: None,
-        tried: Tried::default(),
-        main: MainPreference::No,
-        about: About::Anything,
-    }
+    SelectionRequest::of(class)
 }
 
 /// The place that this one was given meanwhile.

@@ -251,6 +251,11 @@ pub(crate) const CASES: &[(&str, &str, &str)] = &[
         "+[limits]\nquick_reserve = 6\n",
     ),
     ("limits.heavy_share", "+", "+[limits]\nheavy_share = 6\n"),
+    (
+        "limits.heavy_map_pixels",
+        "+",
+        "+[limits]\nheavy_map_pixels = 6\n",
+    ),
     ("limits.head_size", "+", "+[limits]\nhead_size = \"6KiB\"\n"),
     ("limits.head_fields", "+", "+[limits]\nhead_fields = 26\n"),
     (

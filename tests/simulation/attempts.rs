@@ -66,7 +66,7 @@ impl World {
                 .expect("simulated upstreams have addresses"),
         );
         self.audit_lease(&key, selection.upstream.is_main());
-        let kind = Kind::of(request.class, &self.config);
+        let kind = request.kind(&self.config);
         let entry = self
             .ledger
             .get_mut(&key)

@@ -25,7 +25,7 @@ pub(crate) struct Waiting {
 }
 
 /// Waiters of one lane can go at the same times, apart from the limits of their users.
-type Lane = (RequestClass, Priority, u64, bool);
+type Lane = (RequestClass, Priority, u64, bool, bool);
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -66,6 +66,7 @@ impl Waiting {
             self.slot_request.priority,
             self.slot_request.rules,
             self.request.from_main,
+            self.request.is_large,
         )
     }
 

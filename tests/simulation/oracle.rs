@@ -119,7 +119,7 @@ impl<'w> Oracle<'w> {
             .into_iter()
             .filter(|key| !request.keys.contains(key))
             .collect();
-        match self.with_a_place(request.class, main, |mut keys| {
+        match self.with_a_place(request.kind(self.config), main, |mut keys| {
             Belongs::There(keys.remove(0))
         }) {
             FULL => FULL.or(self.belongs_with_others(request)),
@@ -135,6 +135,7 @@ impl<'w> Oracle<'w> {
                 .collect::<Vec<_>>()
         };
         let (class, tried) = (request.class, &request.keys);
+        let kind = request.kind(self.config);
         if let Some(name) = self.one_place(class) {
             let place = self
                 .upstreams()
@@ -143,7 +144,7 @@ impl<'w> Oracle<'w> {
             return match place {
                 Some(key) if tried.contains(&key) => Belongs::Nowhere(NoUpstream::AllTried),
                 Some(key) => {
-                    self.with_a_place(class, vec![key], |mut keys| Belongs::There(keys.remove(0)))
+                    self.with_a_place(kind, vec![key], |mut keys| Belongs::There(keys.remove(0)))
                 }
                 // It reloads its catalog, and is worth waiting for.
                 None if self.returns(name, tried) => FULL,
@@ -156,13 +157,13 @@ impl<'w> Oracle<'w> {
             .collect();
         let early = trials
             .iter()
-            .filter(|key| self.may_try(self.of(key), class))
+            .filter(|key| self.may_try(self.of(key), kind))
             .cloned()
             .collect();
-        let trial = self.with_a_place(class, early, Belongs::Trial);
+        let trial = self.with_a_place(kind, early, Belongs::Trial);
         let mut serving = NOBODY;
         if self.is_mixed(class) {
-            serving = self.mixed(class, &untried);
+            serving = self.mixed(kind, &untried);
         }
         for tier in self.tiers(class).iter().filter(|_| !self.is_mixed(class)) {
             if serving == FULL && !self.relieves(*tier, class) {
@@ -170,7 +171,7 @@ impl<'w> Oracle<'w> {
             }
             let keys = untried(self.serving(*tier));
             serving = serving
-                .or(self.with_a_place(class, keys, |keys| Belongs::Any { keys, tier: *tier }));
+                .or(self.with_a_place(kind, keys, |keys| Belongs::Any { keys, tier: *tier }));
         }
         let found = if request.is_retry() {
             serving.or(trial)
@@ -181,7 +182,7 @@ impl<'w> Oracle<'w> {
             let last = untried(self.last_trials(class));
             let is_free = |key: &Key| self.ledger[key].trials == 0;
             let (free, taken): (Vec<_>, Vec<_>) = last.into_iter().partition(is_free);
-            match self.with_a_place(class, free, Belongs::Trial) {
+            match self.with_a_place(kind, free, Belongs::Trial) {
                 // Another request has the trial, and its end is worth waiting for.
                 NOBODY if !taken.is_empty() => FULL,
                 found => found,
@@ -197,8 +198,8 @@ impl<'w> Oracle<'w> {
     }
 
     /// The lighter a request, the sooner after the ejection's end.
-    fn may_try(&self, status: &UpstreamStatus, class: RequestClass) -> bool {
-        let seconds = match Kind::of(class, self.config) {
+    fn may_try(&self, status: &UpstreamStatus, kind: Kind) -> bool {
+        let seconds = match kind {
             Kind::Quick => 0,
             Kind::Heavy => 30,
             Kind::Ordinary | Kind::Administration => 1,
@@ -214,7 +215,7 @@ impl<'w> Oracle<'w> {
     }
 
     /// The fresh that have at most a quarter more than the mean, then all, then the backup.
-    fn mixed(&self, class: RequestClass, untried: &dyn Fn(Vec<Key>) -> Vec<Key>) -> Belongs {
+    fn mixed(&self, kind: Kind, untried: &dyn Fn(Vec<Key>) -> Vec<Key>) -> Belongs {
         let fresh = untried(self.serving(Tier::Fresh));
         let all: Vec<Key> = fresh
             .iter()
@@ -237,19 +238,19 @@ impl<'w> Oracle<'w> {
         );
         let is_within = |key: &Key| in_flight(key) * capacity * 100 < 125 * load * weight(key);
         let within = fresh.into_iter().filter(is_within).collect();
-        match self.with_a_place(class, within, |keys| Belongs::Any {
+        match self.with_a_place(kind, within, |keys| Belongs::Any {
             keys,
             tier: Tier::Fresh,
         }) {
             there @ Belongs::Any { .. } => there,
             _ if all.is_empty() => {
                 let backup = untried(self.serving(Tier::Backup));
-                self.with_a_place(class, backup, |keys| Belongs::Any {
+                self.with_a_place(kind, backup, |keys| Belongs::Any {
                     keys,
                     tier: Tier::Backup,
                 })
             }
-            _ => self.with_a_place(class, all, |keys| Belongs::Any {
+            _ => self.with_a_place(kind, all, |keys| Belongs::Any {
                 keys,
                 tier: Tier::Mixed,
             }),
@@ -263,7 +264,8 @@ impl<'w> Oracle<'w> {
         request: &Request,
         is_companion: impl Fn(&Key) -> bool,
     ) -> Vec<Key> {
-        let (class, mut found) = (request.class, Vec::new());
+        let (class, kind) = (request.class, request.kind(self.config));
+        let mut found = Vec::new();
         let mut is_anybody = false;
         for tier in self.tiers(class) {
             if is_anybody && !self.relieves(*tier, class) {
@@ -276,8 +278,8 @@ impl<'w> Oracle<'w> {
                 .collect();
             is_anybody |= !keys.is_empty();
             let may_join = |key: &Key| {
-                !self.has_room(key, class, 0)
-                    && self.has_room(key, class, AFFINITY_OVERFLOW)
+                !self.has_room(key, kind, 0)
+                    && self.has_room(key, kind, AFFINITY_OVERFLOW)
                     && is_companion(key)
             };
             found.extend(keys.into_iter().filter(may_join));
@@ -296,7 +298,7 @@ impl<'w> Oracle<'w> {
     /// Those of `keys` that have a place.
     fn with_a_place(
         &self,
-        class: RequestClass,
+        kind: Kind,
         keys: Vec<Key>,
         make: impl FnOnce(Vec<Key>) -> Belongs,
     ) -> Belongs {
@@ -305,7 +307,7 @@ impl<'w> Oracle<'w> {
         }
         let with_room: Vec<_> = keys
             .into_iter()
-            .filter(|key| self.has_room(key, class, 0))
+            .filter(|key| self.has_room(key, kind, 0))
             .collect();
         if with_room.is_empty() {
             FULL
@@ -314,14 +316,13 @@ impl<'w> Oracle<'w> {
         }
     }
 
-    fn has_room(&self, key: &Key, class: RequestClass, beyond: u32) -> bool {
+    fn has_room(&self, key: &Key, kind: Kind, beyond: u32) -> bool {
         let status = self.of(key);
         let at_work = AtWork {
             all: status.in_flight,
             slower: status.slower_in_flight,
             heavy: status.heavy_in_flight,
         };
-        let kind = Kind::of(class, self.config);
         self.places(status)
             .is_none_or(|places| places.have_room(at_work, kind, beyond))
     }

@@ -6,11 +6,12 @@ use geofront::admission::{Client, ConcurrencyKeys};
 use geofront::cluster::{
     About, MainPreference, NoUpstream, Selection, SelectionRequest, Snapshot, Tried, UpstreamId,
 };
-use geofront::config::{PerUser, Priority};
+use geofront::config::{Config, PerUser, Priority};
 use geofront::ogc::{self, RequestClass, RequestHead};
 
 use crate::chance::Chance;
 use crate::ledger::Key;
+use crate::places::Kind;
 use crate::world::{Todo, World};
 
 /// Few enough that one user's requests meet in the queue.
@@ -23,6 +24,8 @@ pub(crate) struct Request {
     pub(crate) class: RequestClass,
     /// The layer that a map shows.
     pub(crate) layer: Option<Layer>,
+    /// It is a map of many pixels, which counts as heavy.
+    pub(crate) is_large: bool,
     /// The metatile that it has in common with other tiles.
     pub(crate) metatile: Option<u64>,
     /// The reader has just changed the catalog: the main is preferred.
@@ -84,6 +87,14 @@ impl Request {
         self.attempts > 0
     }
 
+    /// The slots that it may use.
+    pub(crate) fn kind(&self, config: &Config) -> Kind {
+        match Kind::of(self.class, config) {
+            Kind::Quick | Kind::Ordinary if self.is_large => Kind::Heavy,
+            kind => kind,
+        }
+    }
+
     pub(crate) fn priority(&self, of_class: Priority) -> Priority {
         of_class.better_by(self.steps)
     }
@@ -107,6 +118,7 @@ impl Request {
         };
         let request = SelectionRequest {
             class: self.class,
+            is_heavy: self.is_large,
             key: self.metatile,
             tried: self.tried.clone(),
             main,
@@ -150,10 +162,12 @@ impl World {
         let (claim, held) = (self.claim(user, class), self.held(user, class));
         let naively = (self.is_read(class) && !from_main).then(|| self.naive_chance());
         let (tried, keys) = (Tried::default(), Vec::new());
+        let is_large = class == RequestClass::Map && self.chance.percent(10);
         let layer = (class == RequestClass::Map).then(|| Layer::random(&mut self.chance));
         self.seek(Request {
             class,
             layer,
+            is_large,
             metatile,
             from_main,
             user,

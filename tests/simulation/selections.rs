@@ -77,10 +77,7 @@ impl World {
     /// Checks which attempts are samples for a learned limit: all but heavy ones and administration
     /// where the limit is learned.
     fn judge_cap(&self, key: &Key, request: &Request, selection: &Selection) {
-        let (kind, configured) = (
-            Kind::of(request.class, &self.config),
-            self.config.upstreams.iter(),
-        );
+        let (kind, configured) = (request.kind(&self.config), self.config.upstreams.iter());
         let is_auto = configured
             .filter(|upstream| upstream.max_in_flight == MaxInFlight::Auto)
             .any(|u| u.name.as_str() == key.0);

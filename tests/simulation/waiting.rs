@@ -61,6 +61,7 @@ impl World {
             priority: self.priority_of(&request),
             rules: request.claim.fingerprint(),
             from_main: request.from_main,
+            is_heavy: request.is_large,
             user: request.user,
             arrived: self.now,
             is_retry: request.is_retry(),
@@ -224,7 +225,13 @@ impl World {
     }
 
     fn priority_of(&self, request: &Request) -> Priority {
-        request.priority(self.config.classes[request.class].priority)
+        let of_class = self.config.classes[request.class].priority;
+        let heavy = Priority::new(2).expect("there is a priority 2");
+        request.priority(if request.is_large {
+            of_class.max(heavy)
+        } else {
+            of_class
+        })
     }
 
     /// True if the maximum number of requests of this priority waits.

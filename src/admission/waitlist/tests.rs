@@ -83,6 +83,7 @@ impl Rig {
             priority: Priority::FIRST,
             rules: keys.fingerprint(),
             from_main: false,
+            is_heavy: false,
             user,
             arrived: self.now,
             is_retry: false,

@@ -6,7 +6,7 @@ use super::candidate::Choice;
 use super::near::Near;
 use super::{Candidate, Route, Selection, Snapshot, Tried};
 use crate::balance::{Demand, Mean, pick_by};
-use crate::cluster::About;
+use crate::cluster::SelectionRequest;
 use crate::config::StalePolicy;
 use crate::ogc::RequestClass;
 
@@ -37,13 +37,12 @@ struct Tier<'s> {
 impl Snapshot {
     pub(super) fn select_shared(
         &self,
-        class: RequestClass,
-        about: About,
+        request: &SelectionRequest,
         near: Option<Near>,
         tried: &Tried,
         now: Instant,
     ) -> Found {
-        let demand = self.demands[class];
+        let (class, demand) = (request.class, self.demand_of(request));
         let trial = |is_last_resort: bool| {
             let may_have =
                 |candidate: &&Candidate| is_last_resort || candidate.standing.tries(demand, now);
@@ -62,7 +61,7 @@ impl Snapshot {
             };
             taken.map_or(otherwise, Found::Taken)
         };
-        let serving = || self.serve(class, about, near, tried, now);
+        let serving = || self.serve(request, near, tried, now);
         let found = if tried.is_empty() {
             trial(false).or_else(serving)
         } else {
@@ -87,20 +86,19 @@ impl Snapshot {
 
     fn serve(
         &self,
-        class: RequestClass,
-        about: About,
+        request: &SelectionRequest,
         near: Option<Near>,
         tried: &Tried,
         now: Instant,
     ) -> Found {
         let is_mixed = !self.fresh.is_empty() && !self.stale.is_empty();
         if is_mixed
-            && class != RequestClass::Capabilities
+            && request.class != RequestClass::Capabilities
             && self.config.catalog.stale == StalePolicy::Serve
         {
-            self.serve_mixed(class, about, near, tried, now)
+            self.serve_mixed(request, near, tried, now)
         } else {
-            self.serve_by_tiers(class, near, tried, now)
+            self.serve_by_tiers(request, near, tried, now)
         }
     }
 
@@ -108,14 +106,13 @@ impl Snapshot {
     /// none.
     fn serve_mixed(
         &self,
-        class: RequestClass,
-        about: About,
+        request: &SelectionRequest,
         near: Option<Near>,
         tried: &Tried,
         now: Instant,
     ) -> Found {
-        let demand = self.demands[class];
-        if self.concern.touches(about) {
+        let demand = self.demand_of(request);
+        if self.concern.touches(request.about) {
             let mean = Mean::of(
                 self.first
                     .iter()
@@ -137,23 +134,22 @@ impl Snapshot {
 
     fn serve_by_tiers(
         &self,
-        class: RequestClass,
+        request: &SelectionRequest,
         near: Option<Near>,
         tried: &Tried,
         now: Instant,
     ) -> Found {
+        let demand = self.demand_of(request);
         let mut found = Found::NoneEligible;
         for Tier {
             candidates,
             relieves,
-        } in self.tiers(class)
+        } in self.tiers(request.class)
         {
             if matches!(found, Found::Full) && !relieves {
                 break;
             }
-            found = found.or_else(|| {
-                self.choose(candidates, self.demands[class], near, tried, &|_| true, now)
-            });
+            found = found.or_else(|| self.choose(candidates, demand, near, tried, &|_| true, now));
             if matches!(found, Found::Taken(_)) {
                 break;
             }

@@ -8,23 +8,21 @@ use std::time::Instant;
 use super::choice::Found;
 use super::near::Near;
 use super::{Candidate, Snapshot, Tried};
-use crate::cluster::About;
-use crate::ogc::RequestClass;
+use crate::cluster::SelectionRequest;
 
 impl Snapshot {
     /// Selects among the upstreams of a group, whichever serve the class otherwise. The main serves
     /// in a group that names it.
     pub(super) fn select_of_group(
         &self,
-        class: RequestClass,
-        about: About,
+        request: &SelectionRequest,
         near: Option<Near>,
         tried: &Tried,
         now: Instant,
     ) -> Found {
-        match self.select_shared(class, about, near, tried, now) {
+        match self.select_shared(request, near, tried, now) {
             Found::NoneEligible => {
-                let demand = self.demands[class];
+                let demand = self.demand_of(request);
                 self.choose(&self.main, demand, None, tried, &|_| true, now)
             }
             found => found,

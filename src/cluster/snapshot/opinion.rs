@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use super::choice::Found;
 use super::{Candidate, NoUpstream, Selection, Snapshot, Tried};
-use crate::cluster::Upstream;
-use crate::ogc::RequestClass;
+use crate::cluster::{SelectionRequest, Upstream};
 
 /// Second opinions that the main gives above its concurrency limit.
 const MAX_OPINIONS: u32 = 8;
@@ -14,13 +13,13 @@ impl Snapshot {
     /// Selects the main for a second opinion about another upstream's answer, if need be up to
     /// [`MAX_OPINIONS`] slots above the main's limit. The answer at hand may be wrong, and second
     /// opinions have a budget of their own.
-    pub fn select_main_for_opinion(
+    pub(in crate::cluster) fn select_main_for_opinion(
         &self,
-        class: RequestClass,
+        request: &SelectionRequest,
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let demand = self.demands[class];
+        let demand = self.demand_of(request);
         let found = match self.main.iter().find(|candidate| !candidate.is_out(tried)) {
             Some(main) => {
                 let limits = main.slot_limits(demand, now).and(MAX_OPINIONS);
@@ -29,7 +28,7 @@ impl Snapshot {
             }
             None => Found::NoneEligible,
         };
-        self.concluded(found, class, tried)
+        self.concluded(found, request.class, tried)
     }
 
     /// True if the main or a fresh upstream can give a second opinion about the answer of
@@ -42,19 +41,19 @@ impl Snapshot {
     }
 
     /// Selects a fresh upstream or the main, and takes a slot on it.
-    pub fn select_fresh(
+    pub(in crate::cluster) fn select_fresh(
         &self,
-        class: RequestClass,
+        request: &SelectionRequest,
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let main = self.select_main_for_opinion(class, tried, now);
+        let main = self.select_main_for_opinion(request, tried, now);
         if main.is_ok() {
             return main;
         }
         let fresh = self.choose(
             &self.fresh,
-            self.demands[class],
+            self.demand_of(request),
             None,
             tried,
             &|_| true,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fixture::{SLOW_START, World, change, config, name, refused, with_reads};
 use crate::balance::{AFFINITY_OVERFLOW, LearnedCap, RESERVE};
-use crate::cluster::{HealthState, NoUpstream, Outcome, Selection, Tried};
+use crate::cluster::{HealthState, NoUpstream, Outcome, Selection, SelectionRequest, Tried};
 use crate::config::{Config, MainReads, MaxInFlight, Priority, ServedBy};
 use crate::ogc::RequestClass::{self, Admin, Capabilities, Feature, Map, Process, Tile, Ui};
 
@@ -74,6 +74,21 @@ fn a_class_is_heavy_because_of_its_priority() {
     let world = World::configured_up(config);
     assert_eq!(fill(&world, Map).0.len(), 2);
     assert_eq!(fill(&world, Feature).0.len(), 8);
+}
+
+#[test]
+fn a_map_of_many_pixels_counts_as_heavy_whatever_its_class_may_use() {
+    let world = World::configured_up(with_cap(1, 8));
+    let snapshot = world.snapshot();
+    let request = SelectionRequest {
+        is_heavy: true,
+        ..SelectionRequest::of(Map)
+    };
+    let select = || request.select(&snapshot, false, world.now);
+    let large: Vec<_> = std::iter::from_fn(|| select().ok()).take(MANY).collect();
+    assert_eq!((large.len(), select().unwrap_err()), (2, NoUpstream::Full));
+    assert!(large.iter().all(|selection| !selection.teaches_cap));
+    assert_eq!(fill(&world, Map).0.len(), 6);
 }
 
 #[test]
@@ -267,7 +282,8 @@ fn no_more_than_a_metatile_joins_above_the_cap() {
 fn second_opinions_of_the_main_are_a_few_above_its_limit() {
     let world = World::configured_up(with_cap(1, 2));
     let snapshot = world.snapshot();
-    let opinion = || snapshot.select_main_for_opinion(Map, &Tried::default(), world.now);
+    let request = SelectionRequest::of(Map);
+    let opinion = || snapshot.select_main_for_opinion(&request, &Tried::default(), world.now);
     let opinions: Vec<_> = std::iter::from_fn(|| opinion().ok()).take(MANY).collect();
     assert_eq!(
         (opinions.len(), opinion().unwrap_err()),

@@ -4,7 +4,7 @@ use super::super::{Cause, Event, HealthState, Outcome};
 use super::catalogs::{Catalogs, SECOND, with_credentials};
 use super::fixture::{EJECTION, SLOW_START, change, config, out_of_memory, refused, status_500};
 use crate::balance::seed_of;
-use crate::cluster::{About, Hint, Hold, Sighting, Tried};
+use crate::cluster::{About, Hint, Hold, SelectionRequest, Sighting};
 use crate::config::{Config, MainReads};
 use crate::ogc::RequestClass;
 
@@ -359,17 +359,13 @@ fn first_is_fresh(sighting: impl Fn(&Catalogs) -> Sighting) -> Catalogs {
 
 /// Returns how many of `count` maps about `about` go to `a`, where all stay in flight.
 fn to_the_fresh(catalogs: &Catalogs, about: About, count: usize) -> usize {
-    let (snapshot, tried, now) = (
-        catalogs.world.snapshot(),
-        Tried::default(),
-        catalogs.world.now,
-    );
+    let (snapshot, now) = (catalogs.world.snapshot(), catalogs.world.now);
+    let request = SelectionRequest {
+        about,
+        ..SelectionRequest::of(RequestClass::Map)
+    };
     let kept: Vec<_> = (0..count)
-        .filter_map(|_| {
-            snapshot
-                .select_about(RequestClass::Map, about, (None, false), &tried, now)
-                .ok()
-        })
+        .filter_map(|_| request.select(&snapshot, false, now).ok())
         .collect();
     kept.iter()
         .filter(|selection| selection.upstream.name.as_str() == "a")

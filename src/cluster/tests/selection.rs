@@ -8,8 +8,7 @@ use super::fixture::{
     INTERVAL, SLOW_START, World, change, config, name, refused, status_500, with_reads,
 };
 use crate::cluster::{
-    About, HealthState, MainPreference, NoUpstream, Outcome, Selection, SelectionRequest, Snapshot,
-    Tried,
+    HealthState, NoUpstream, Outcome, Selection, SelectionRequest, Snapshot, Tried,
 };
 use crate::config::{MainReads, MaxInFlight, ServedBy, UpstreamGroup, Weight};
 use crate::ogc::RequestClass::{self, Admin, Map, Process, Tile};
@@ -392,11 +391,8 @@ fn group(names: &[&str], only: bool) -> Tried {
 /// The upstream that a request of a group goes to.
 fn of_group(world: &World, class: RequestClass, tried: &Tried) -> Result<String, NoUpstream> {
     let request = SelectionRequest {
-        class,
-        key: None,
         tried: tried.clone(),
-        main: MainPreference::No,
-        about: About::Anything,
+        ..SelectionRequest::of(class)
     };
     let selected = request.select(&world.snapshot(), false, world.now);
     selected.map(|selection| selection.upstream.name.to_string())

@@ -53,6 +53,12 @@ impl Check<'_> {
                 defaults::HEAVY_SHARE,
                 defaults::SHARES,
             ),
+            heavy_map_pixels: self.count(
+                "limits.heavy_map_pixels",
+                &raw.heavy_map_pixels,
+                defaults::HEAVY_MAP_PIXELS,
+                defaults::MAP_PIXELS,
+            ),
             head_size: usize::try_from(head_size.0).unwrap_or(usize::MAX),
             head_fields: head_fields as usize,
             control_flow,

@@ -61,6 +61,31 @@ async fn a_burst_of_heavy_jobs_does_not_delay_a_tile() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_to_print_do_not_delay_a_map() {
+    let rig = Plan::replicas(1)
+        .with(&limits("max_in_flight = 4"))
+        .start()
+        .await;
+    let mut pages = Vec::new();
+    for number in 0..10 {
+        let page = map(number, HELD).replace("&width=64&height=32", "&width=3000&height=2000");
+        assert!(page.contains("3000"), "{page}");
+        pages.push(send(&rig, &get(&page)).await);
+    }
+    until_waiting(&rig, 9).await;
+    let answer = Client::connect(rig.address())
+        .await
+        .unwrap()
+        .get(&map(10, "1ms"))
+        .await
+        .unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(rig.app.queue().waiting(), 9, "no page had to end for it");
+    drop(pages);
+    until_idle(&rig).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_leaves_frees_its_place_in_the_queue_at_once() {
     let rig = Plan::replicas(1)
         .with(&limits("max_in_flight = 1"))

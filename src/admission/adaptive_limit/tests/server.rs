@@ -317,6 +317,7 @@ impl Simulation {
             priority: priority.unwrap(),
             rules: 0,
             from_main: false,
+            is_heavy: false,
             user: (self.chance.uniform() * 50.0) as u64,
             arrived: self.at(self.now),
             is_retry: false,
