@@ -63,8 +63,8 @@ pub struct SlotRequest {
     /// True if the request prefers the main. It then has a separate lane, because others of its
     /// class can go to another upstream.
     pub from_main: bool,
-    /// True if the request counts as heavy although its class does not. It then has a separate lane,
-    /// because others of its class may use more slots.
+    /// True if the request counts as heavy although its class does not. It then has a separate
+    /// lane, because others of its class may use more slots.
     pub is_heavy: bool,
     /// Hash of the user.
     pub user: u64,

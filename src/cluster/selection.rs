@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::snapshot::Need;
 use super::{About, NoUpstream, Selection, Snapshot, Tried, UpstreamId};
 use crate::ogc::RequestClass;
 
@@ -55,7 +56,13 @@ impl SelectionRequest {
         may_join: bool,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let select_once = |tried: &Tried| snapshot.select_about(self, may_join, tried, now);
+        let need = Need {
+            class: self.class,
+            is_heavy: self.is_heavy,
+            key: self.key,
+            about: self.about,
+        };
+        let select_once = |tried: &Tried| snapshot.select_about(need, may_join, tried, now);
         // A request waits for a slot of its group, and goes beyond the group only where none of it
         // serves.
         let select_any = |tried: &Tried| match (select_once(tried), tried.beyond_group()) {
@@ -67,7 +74,7 @@ impl SelectionRequest {
         match self.main {
             MainPreference::No => select_any(&self.tried),
             MainPreference::ToSeeAChange => {
-                match snapshot.select_main(self, for_main, now) {
+                match snapshot.select_main(need, for_main, now) {
                     Ok(selection) => Ok(selection),
                     // To wait for the main is better than a refusal.
                     Err(NoUpstream::Full) => select_any(&self.tried).map_err(|_| NoUpstream::Full),
@@ -77,7 +84,7 @@ impl SelectionRequest {
             MainPreference::ForAnOpinion {
                 replica,
                 lacks_a_change,
-            } => match snapshot.select_fresh(self, for_main, now) {
+            } => match snapshot.select_fresh(need, for_main, now) {
                 Ok(selection) => Ok(selection),
                 Err(NoUpstream::Full) if lacks_a_change => Err(NoUpstream::Full),
                 Err(_) => {

@@ -32,6 +32,7 @@ mod candidate;
 mod choice;
 mod group;
 mod near;
+mod need;
 mod opinion;
 mod slow;
 mod tried;
@@ -42,9 +43,10 @@ use std::time::Instant;
 
 pub(super) use self::candidate::{Candidate, CapSource, Reads, Standing};
 use self::choice::Found;
+pub(super) use self::need::Need;
 pub use self::slow::SlowUpstream;
 pub use self::tried::Tried;
-use super::{About, Concern, SelectionRequest, Tickets, Upstream, UpstreamId};
+use super::{About, Concern, Tickets, Upstream, UpstreamId};
 use crate::balance::{Demand, KeysInFlight, Lease};
 use crate::config::{Config, ServedBy};
 use crate::ogc::{PerClass, RequestClass};
@@ -230,11 +232,11 @@ impl Snapshot {
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let request = SelectionRequest {
+        let need = Need {
             key,
-            ..SelectionRequest::of(class)
+            ..Need::of(class)
         };
-        self.select_about(&request, false, tried, now)
+        self.select_about(need, false, tried, now)
     }
 
     /// Selects as [`Self::select_for`] does, while no request is waiting. Requests of `key` may
@@ -246,28 +248,27 @@ impl Snapshot {
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let request = SelectionRequest {
+        let need = Need {
             key: Some(key),
-            ..SelectionRequest::of(class)
+            ..Need::of(class)
         };
-        self.select_about(&request, true, tried, now)
+        self.select_about(need, true, tried, now)
     }
 
-    /// Selects an upstream for `request` that is not in `tried`, which replaces that of the request,
-    /// without regard to its preference for the main. With `may_join`, it may join requests of its
-    /// key on an upstream without a free slot.
+    /// Selects an upstream that is not in `tried`. With `may_join`, the request may join others of
+    /// its key on an upstream without a free slot.
     pub(super) fn select_about(
         &self,
-        request: &SelectionRequest,
+        need: Need,
         may_join: bool,
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let (class, demand) = (request.class, self.demand_of(request));
-        let near = self.wish_of(class, request.key, may_join);
+        let (class, demand) = (need.class, self.demand_of(need));
+        let near = self.wish_of(class, need.key, may_join);
         let found = match &self.routes[tried.class_served(class)] {
-            _ if tried.has_group() => self.select_of_group(request, near, tried, now),
-            Route::Shared => self.select_shared(request, near, tried, now),
+            _ if tried.has_group() => self.select_of_group(need, near, tried, now),
+            Route::Shared => self.select_shared(need, near, tried, now),
             Route::One(Some(candidate)) if !candidate.is_out(tried) => candidate
                 .lease(demand, now)
                 .map_or(Found::Full, Found::Taken),
@@ -287,23 +288,23 @@ impl Snapshot {
     /// catalog must see its change.
     pub(super) fn select_main(
         &self,
-        request: &SelectionRequest,
+        need: Need,
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
         let found = match self.main.iter().find(|candidate| !candidate.is_out(tried)) {
             Some(main) => main
-                .lease(self.demand_of(request), now)
+                .lease(self.demand_of(need), now)
                 .map_or(Found::Full, Found::Taken),
             None => Found::NoneEligible,
         };
-        self.concluded(found, request.class, tried)
+        self.concluded(found, need.class, tried)
     }
 
     /// Returns the slots that a request may use.
-    fn demand_of(&self, request: &SelectionRequest) -> Demand {
-        match self.demands[request.class] {
-            Demand::Quick | Demand::Ordinary if request.is_heavy => Demand::Heavy,
+    fn demand_of(&self, need: Need) -> Demand {
+        match self.demands[need.class] {
+            Demand::Quick | Demand::Ordinary if need.is_heavy => Demand::Heavy,
             demand => demand,
         }
     }

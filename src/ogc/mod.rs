@@ -175,7 +175,8 @@ pub struct Classified {
     /// The identifier of the execution that the request is about, begun by an earlier one.
     pub job: Option<Span>,
     /// Pixels of the image that a map request asks for. `u32::MAX` for a document to print and for
-    /// an animation, whose work they do not bound; 0 if the size is not known, and in other classes.
+    /// an animation, whose work they do not bound; 0 if the size is not known, and in other
+    /// classes.
     pub pixels: u32,
 }
 

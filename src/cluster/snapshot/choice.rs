@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use super::candidate::Choice;
 use super::near::Near;
-use super::{Candidate, Route, Selection, Snapshot, Tried};
+use super::{Candidate, Need, Route, Selection, Snapshot, Tried};
 use crate::balance::{Demand, Mean, pick_by};
-use crate::cluster::SelectionRequest;
 use crate::config::StalePolicy;
 use crate::ogc::RequestClass;
 
@@ -37,12 +36,12 @@ struct Tier<'s> {
 impl Snapshot {
     pub(super) fn select_shared(
         &self,
-        request: &SelectionRequest,
+        need: Need,
         near: Option<Near>,
         tried: &Tried,
         now: Instant,
     ) -> Found {
-        let (class, demand) = (request.class, self.demand_of(request));
+        let (class, demand) = (need.class, self.demand_of(need));
         let trial = |is_last_resort: bool| {
             let may_have =
                 |candidate: &&Candidate| is_last_resort || candidate.standing.tries(demand, now);
@@ -61,7 +60,7 @@ impl Snapshot {
             };
             taken.map_or(otherwise, Found::Taken)
         };
-        let serving = || self.serve(request, near, tried, now);
+        let serving = || self.serve(need, near, tried, now);
         let found = if tried.is_empty() {
             trial(false).or_else(serving)
         } else {
@@ -84,35 +83,23 @@ impl Snapshot {
         }
     }
 
-    fn serve(
-        &self,
-        request: &SelectionRequest,
-        near: Option<Near>,
-        tried: &Tried,
-        now: Instant,
-    ) -> Found {
+    fn serve(&self, need: Need, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
         let is_mixed = !self.fresh.is_empty() && !self.stale.is_empty();
         if is_mixed
-            && request.class != RequestClass::Capabilities
+            && need.class != RequestClass::Capabilities
             && self.config.catalog.stale == StalePolicy::Serve
         {
-            self.serve_mixed(request, near, tried, now)
+            self.serve_mixed(need, near, tried, now)
         } else {
-            self.serve_by_tiers(request, near, tried, now)
+            self.serve_by_tiers(need, near, tried, now)
         }
     }
 
     /// Selects among the fresh within the bound, then among all, and uses the backup if there are
     /// none.
-    fn serve_mixed(
-        &self,
-        request: &SelectionRequest,
-        near: Option<Near>,
-        tried: &Tried,
-        now: Instant,
-    ) -> Found {
-        let demand = self.demand_of(request);
-        if self.concern.touches(request.about) {
+    fn serve_mixed(&self, need: Need, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
+        let demand = self.demand_of(need);
+        if self.concern.touches(need.about) {
             let mean = Mean::of(
                 self.first
                     .iter()
@@ -132,19 +119,13 @@ impl Snapshot {
         }
     }
 
-    fn serve_by_tiers(
-        &self,
-        request: &SelectionRequest,
-        near: Option<Near>,
-        tried: &Tried,
-        now: Instant,
-    ) -> Found {
-        let demand = self.demand_of(request);
+    fn serve_by_tiers(&self, need: Need, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
+        let demand = self.demand_of(need);
         let mut found = Found::NoneEligible;
         for Tier {
             candidates,
             relieves,
-        } in self.tiers(request.class)
+        } in self.tiers(need.class)
         {
             if matches!(found, Found::Full) && !relieves {
                 break;

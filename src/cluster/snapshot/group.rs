@@ -7,22 +7,21 @@ use std::time::Instant;
 
 use super::choice::Found;
 use super::near::Near;
-use super::{Candidate, Snapshot, Tried};
-use crate::cluster::SelectionRequest;
+use super::{Candidate, Need, Snapshot, Tried};
 
 impl Snapshot {
     /// Selects among the upstreams of a group, whichever serve the class otherwise. The main serves
     /// in a group that names it.
     pub(super) fn select_of_group(
         &self,
-        request: &SelectionRequest,
+        need: Need,
         near: Option<Near>,
         tried: &Tried,
         now: Instant,
     ) -> Found {
-        match self.select_shared(request, near, tried, now) {
+        match self.select_shared(need, near, tried, now) {
             Found::NoneEligible => {
-                let demand = self.demand_of(request);
+                let demand = self.demand_of(need);
                 self.choose(&self.main, demand, None, tried, &|_| true, now)
             }
             found => found,

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::choice::Found;
-use super::{Candidate, NoUpstream, Selection, Snapshot, Tried};
-use crate::cluster::{SelectionRequest, Upstream};
+use super::{Candidate, Need, NoUpstream, Selection, Snapshot, Tried};
+use crate::cluster::Upstream;
 
 /// Second opinions that the main gives above its concurrency limit.
 const MAX_OPINIONS: u32 = 8;
@@ -15,11 +15,11 @@ impl Snapshot {
     /// opinions have a budget of their own.
     pub(in crate::cluster) fn select_main_for_opinion(
         &self,
-        request: &SelectionRequest,
+        need: Need,
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let demand = self.demand_of(request);
+        let demand = self.demand_of(need);
         let found = match self.main.iter().find(|candidate| !candidate.is_out(tried)) {
             Some(main) => {
                 let limits = main.slot_limits(demand, now).and(MAX_OPINIONS);
@@ -28,7 +28,7 @@ impl Snapshot {
             }
             None => Found::NoneEligible,
         };
-        self.concluded(found, request.class, tried)
+        self.concluded(found, need.class, tried)
     }
 
     /// True if the main or a fresh upstream can give a second opinion about the answer of
@@ -43,17 +43,17 @@ impl Snapshot {
     /// Selects a fresh upstream or the main, and takes a slot on it.
     pub(in crate::cluster) fn select_fresh(
         &self,
-        request: &SelectionRequest,
+        need: Need,
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let main = self.select_main_for_opinion(request, tried, now);
+        let main = self.select_main_for_opinion(need, tried, now);
         if main.is_ok() {
             return main;
         }
         let fresh = self.choose(
             &self.fresh,
-            self.demand_of(request),
+            self.demand_of(need),
             None,
             tried,
             &|_| true,

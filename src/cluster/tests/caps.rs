@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fixture::{SLOW_START, World, change, config, name, refused, with_reads};
 use crate::balance::{AFFINITY_OVERFLOW, LearnedCap, RESERVE};
+use crate::cluster::snapshot::Need;
 use crate::cluster::{HealthState, NoUpstream, Outcome, Selection, SelectionRequest, Tried};
 use crate::config::{Config, MainReads, MaxInFlight, Priority, ServedBy};
 use crate::ogc::RequestClass::{self, Admin, Capabilities, Feature, Map, Process, Tile, Ui};
@@ -282,8 +283,8 @@ fn no_more_than_a_metatile_joins_above_the_cap() {
 fn second_opinions_of_the_main_are_a_few_above_its_limit() {
     let world = World::configured_up(with_cap(1, 2));
     let snapshot = world.snapshot();
-    let request = SelectionRequest::of(Map);
-    let opinion = || snapshot.select_main_for_opinion(&request, &Tried::default(), world.now);
+    let need = Need::of(Map);
+    let opinion = || snapshot.select_main_for_opinion(need, &Tried::default(), world.now);
     let opinions: Vec<_> = std::iter::from_fn(|| opinion().ok()).take(MANY).collect();
     assert_eq!(
         (opinions.len(), opinion().unwrap_err()),

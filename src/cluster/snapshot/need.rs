@@ -1,0 +1,27 @@
+//! What a request needs of the upstreams of a snapshot.
+
+use crate::cluster::About;
+use crate::ogc::RequestClass;
+
+/// The properties of a request on which the choice of its upstream depends.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cluster) struct Need {
+    pub(in crate::cluster) class: RequestClass,
+    /// True if it counts as heavy although its class does not.
+    pub(in crate::cluster) is_heavy: bool,
+    /// Shared by the requests that one upstream should answer.
+    pub(in crate::cluster) key: Option<u64>,
+    pub(in crate::cluster) about: About,
+}
+
+impl Need {
+    /// The need of a request of this class with nothing particular about it.
+    pub(in crate::cluster) fn of(class: RequestClass) -> Self {
+        Self {
+            class,
+            is_heavy: false,
+            key: None,
+            about: About::Anything,
+        }
+    }
+}
