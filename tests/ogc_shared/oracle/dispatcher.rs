@@ -275,7 +275,8 @@ fn meaning(
     let imports = class == RequestClass::Process
         && operation.as_deref() == Some("execute")
         && runs_import(parameters, payload);
-    let is_short = operation.as_deref() == Some("execute") && runs_only_buffer(parameters, payload);
+    let is_short = operation.as_deref() == Some("execute")
+        && runs_only_buffer(parameters, payload, is_of_document);
     Meaning {
         class,
         service: Some(service),
@@ -286,7 +287,15 @@ fn meaning(
 }
 
 /// Returns whether an Execute runs `gs:Buffer` and nothing else, and answers with the result.
-fn runs_only_buffer(parameters: &Parameters, payload: Option<&Payload>) -> bool {
+/// A document that names no process runs none of the parameters.
+fn runs_only_buffer(
+    parameters: &Parameters,
+    payload: Option<&Payload>,
+    is_of_document: bool,
+) -> bool {
+    if is_of_document && payload.is_some_and(|payload| payload.processes.is_empty()) {
+        return false;
+    }
     let named = parameters
         .iter()
         .filter(|(name, _)| key(name) == "IDENTIFIER")
