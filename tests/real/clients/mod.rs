@@ -205,6 +205,8 @@ fn gdal_reads_features_and_tiles_from_the_replicas() {
     );
     program::run(
         gdal("gdal_translate")
+            // It leaves a cache of tiles where it runs.
+            .current_dir(site.folder.path())
             .args(["-q", "-of", "PNG", "-outsize", "300", "300", &source])
             .arg(map),
     );
