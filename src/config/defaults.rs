@@ -187,9 +187,10 @@ pub(super) const QUICK_RESERVES: RangeInclusive<i64> = 0..=90;
 /// Leaves three of four slots to light requests while heavy ones run for minutes.
 pub(super) const HEAVY_SHARE: u32 = 25;
 pub(super) const SHARES: RangeInclusive<i64> = 1..=100;
-/// About a printed page (A4 at 254 dpi has 6.2 million), and three times a full-HD screen.
-/// GeoServer itself refuses more than 16 million by default (65 536 KB of memory for an image).
-pub(super) const HEAVY_MAP_PIXELS: u32 = 6_000_000;
+/// More than any screen (4K has 8.3 million), because a map on a screen must not wait behind
+/// exports. GeoServer itself refuses more than 16 million by default (65 536 KB of memory for an
+/// image).
+pub(super) const HEAVY_MAP_PIXELS: u32 = 10_000_000;
 pub(super) const MAP_PIXELS: RangeInclusive<i64> = 0..=1_000_000_000;
 
 // ---- [clients]

@@ -68,8 +68,8 @@ async fn pages_to_print_do_not_delay_a_map() {
         .await;
     let mut pages = Vec::new();
     for number in 0..10 {
-        let page = map(number, HELD).replace("&width=64&height=32", "&width=3000&height=2000");
-        assert!(page.contains("3000"), "{page}");
+        let page = map(number, HELD).replace("&width=64&height=32", "&width=4000&height=2500");
+        assert!(page.contains("4000"), "{page}");
         pages.push(send(&rig, &get(&page)).await);
     }
     until_waiting(&rig, 9).await;
