@@ -156,8 +156,11 @@ async function post(path, body) {
   return { status: response.status, answer: await response.json() };
 }
 
+// Gives the question that is shown its answer, once.
+let settle = () => {};
 function ask({ title, text, yes, danger, secret }) {
   const dialog = byId("ask"), input = dialog.querySelector("input"), button = dialog.querySelector("[value=yes]");
+  settle();
   dialog.querySelector("h3").textContent = title;
   dialog.querySelector("p").textContent = text;
   button.textContent = yes ?? "";
@@ -170,8 +173,13 @@ function ask({ title, text, yes, danger, secret }) {
   if (dialog.open) dialog.close();
   dialog.showModal();
   if (secret) input.focus();
-  return new Promise(done => dialog.addEventListener("close", () => done(dialog.returnValue === "yes" && (secret ? input.value : true)), { once: true }));
+  return new Promise(done => settle = () => {
+    settle = () => {};
+    done(dialog.returnValue === "yes" && (secret ? input.value : true));
+  });
 }
+// The event comes some time after its question was closed: the next question may be shown by then, and keeps waiting for its own answer.
+byId("ask").addEventListener("close", () => byId("ask").open || settle());
 
 // Enter means yes, not the first button of the form.
 byId("ask").querySelector("input").addEventListener("keydown", event => {
