@@ -169,6 +169,7 @@ impl Explanation {
         let decided = Decided {
             classified: &classified,
             head: &head,
+            body: evidence.as_deref().unwrap_or_default(),
             rule,
             config,
         };
@@ -203,6 +204,8 @@ fn depends_on_address(config: &Config) -> bool {
 struct Decided<'a> {
     classified: &'a Classified,
     head: &'a RequestHead<'a>,
+    /// The part of the body that was read.
+    body: &'a [u8],
     rule: Option<&'a RouteRule>,
     config: &'a Config,
 }
@@ -311,14 +314,17 @@ impl Decided<'_> {
         self.classified.service == Some(Service::Wps)
     }
 
-    /// The process that the request names, as it is written in the address; otherwise in lower
-    /// case.
+    /// The process that the request names, as it is written in the address or the body.
     fn process(&self) -> Option<String> {
         let written = self.classified.layer.filter(|_| self.is_of_wps());
         let written = written.map(|span| percent_decode(span.of(self.head.target)));
         let written = written.map(|name| name.decode_utf8_lossy().trim().to_owned());
-        let only = || Some(self.classified.processes.only()?.as_str().to_owned());
-        written.or_else(only)
+        let in_body = || {
+            let body = percent_decode(self.body).decode_utf8_lossy();
+            let name = self.classified.processes.only()?;
+            name.written_in(&body).map(str::to_owned)
+        };
+        written.or_else(in_body)
     }
 
     fn served_by(&self) -> String {

@@ -98,11 +98,21 @@ fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
     }
 }
 
+/// The number of letters of the longest known name.
+const LONGEST: usize = 20;
+
 impl Key {
     fn named(raw: &[u8], encoding: Encoding) -> Result<Option<Self>, Ambiguous> {
-        let is_plain = raw.iter().all(|&byte| byte.is_ascii() && byte != b'%');
-        if is_plain {
-            return Ok(Self::called(raw));
+        let mut name = [0; LONGEST];
+        if let Some(name) = name.get_mut(..raw.len()) {
+            let mut is_plain = true;
+            for (letter, byte) in name.iter_mut().zip(raw) {
+                *letter = byte.to_ascii_lowercase();
+                is_plain &= byte.is_ascii() && *byte != b'%';
+            }
+            if is_plain {
+                return Ok(Self::called(name));
+            }
         }
         match Word::of_key(raw, encoding) {
             Ok(word) => Ok(Self::called(word.as_bytes())),
@@ -111,10 +121,13 @@ impl Key {
         }
     }
 
+    /// The parameter called `name`, which is in lower case.
     fn called(name: &[u8]) -> Option<Self> {
+        // Most names differ in their first letter already.
+        let first = name.first()?;
         of_length(name.len())
             .iter()
-            .find(|(known, _)| name.eq_ignore_ascii_case(known))
+            .find(|(known, _)| known[0] == *first && *known == name)
             .map(|&(_, key)| key)
     }
 }
@@ -410,23 +423,16 @@ pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = (Range<usize>, Range<us
     let mut start = 0;
     std::iter::from_fn(move || {
         let rest = text.get(start..)?;
-        let mut equals = None;
-        let mut end = rest.len();
-        for (at, &byte) in rest.iter().enumerate() {
-            match byte {
-                b'=' if equals.is_none() => equals = Some(at),
-                b'&' => {
-                    end = at;
-                    break;
-                }
-                _ => {}
-            }
-        }
-        let key_end = equals.unwrap_or(end);
-        let pair = (
-            start..start + key_end,
-            start + (key_end + 1).min(end)..start + end,
-        );
+        let key_end = rest
+            .iter()
+            .position(|byte| matches!(byte, b'=' | b'&'))
+            .unwrap_or(rest.len());
+        let value_start = key_end + usize::from(rest.get(key_end) == Some(&b'='));
+        let end = rest[value_start..]
+            .iter()
+            .position(|&byte| byte == b'&')
+            .map_or(rest.len(), |at| value_start + at);
+        let pair = (start..start + key_end, start + value_start..start + end);
         start += end + 1;
         Some(pair)
     })
@@ -440,6 +446,7 @@ mod tests {
     fn no_name_that_decides_has_a_double_s() {
         let names = (0..32).flat_map(of_length).map(|(name, _)| *name);
         assert!(names.clone().count() > 10);
+        assert_eq!(names.clone().map(<[u8]>::len).max(), Some(LONGEST));
         assert!(
             names
                 .into_iter()

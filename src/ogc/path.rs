@@ -32,6 +32,10 @@ pub(super) struct Path<'t> {
     segments: [Span; MAX_SEGMENTS],
     len: usize,
     has_dots: bool,
+    has_parameters: bool,
+    /// One bit for each segment, the first one lowest: set if something else than one slash stands
+    /// between it and the segment before it.
+    detached: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,7 +69,10 @@ impl<'t> Path<'t> {
             segments,
             len: 0,
             has_dots: false,
+            has_parameters: false,
+            detached: 0,
         };
+        let mut is_detached = false;
         let mut start = match path.first() {
             Some(b'/') => 1,
             Some(_) | None => return None,
@@ -82,16 +89,23 @@ impl<'t> Path<'t> {
             }
             let reading = reading_of(&piece[..name_len])?;
             parsed.has_dots |= matches!(reading, Reading::Here | Reading::Up);
+            parsed.has_parameters |= name_len < piece.len();
             seen.add(&reading, piece)?;
             match (reading, dots) {
-                (Reading::Nothing, _) | (Reading::Here, Dots::Resolved) => {}
-                (Reading::Up, Dots::Resolved) => parsed.len = parsed.len.checked_sub(1)?,
+                (Reading::Nothing, _) | (Reading::Here, Dots::Resolved) => is_detached = true,
+                (Reading::Up, Dots::Resolved) => {
+                    parsed.len = parsed.len.checked_sub(1)?;
+                    is_detached = true;
+                }
                 (Reading::Name, _) | (Reading::Here | Reading::Up, Dots::Kept) => {
                     *parsed.segments.get_mut(parsed.len)? = Span {
                         start: start as u32,
                         end: (start + name_len) as u32,
                     };
+                    parsed.detached &= (1 << parsed.len) - 1;
+                    parsed.detached |= u32::from(is_detached) << parsed.len;
                     parsed.len += 1;
+                    is_detached = false;
                 }
             }
             start += piece.len() + 1;
@@ -129,15 +143,8 @@ impl<'t> Path<'t> {
     /// True if some servers find other segments. Those that keep `;parameters` find other names.
     /// Those that keep an empty segment find all that follow it one place further.
     pub(super) fn has_other_segments(&self) -> bool {
-        if self.target[..self.path_len].contains(&b';') {
-            return true;
-        }
-        let mut end = 0;
-        self.segments[..self.len].iter().any(|segment| {
-            let between = &self.target[end..segment.start as usize];
-            end = segment.end as usize;
-            between.iter().filter(|&&byte| byte == b'/').count() > 1
-        })
+        let present = (1_u64 << self.len) - 1;
+        self.has_parameters || u64::from(self.detached) & present != 0
     }
 
     /// The decoded name of segment `at`; empty if there is no such segment (no segment is empty).
@@ -166,7 +173,9 @@ impl<'t> Path<'t> {
         let mut depth = 0;
         for name in context.split('/').filter(|name| !name.is_empty()) {
             let segment = self.span(depth)?.of(self.target);
-            if !decode(segment, Encoding::Path).flatten().eq(name.bytes()) {
+            let is_name = segment == name.as_bytes()
+                || decode(segment, Encoding::Path).flatten().eq(name.bytes());
+            if !is_name {
                 return None;
             }
             depth += 1;

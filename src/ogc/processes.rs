@@ -7,12 +7,11 @@
 //! for reads: a request that may run a process which is not seen here is undetermined, and the main
 //! runs it.
 
-use std::fmt;
-
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::word::{Encoding, Word, decode};
+use crate::hash::fnv1a;
 
 /// Parts of the names of processes that change the catalog, in lower case.
 const CHANGES: [&[u8]; 2] = [b"import", b"publish"];
@@ -45,12 +44,12 @@ pub enum CatalogEffect {
     Change,
 }
 
-/// The name of a process as in `gs:PagedUnique`, in lower case.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ProcessName {
-    bytes: [u8; Word::CAPACITY],
-    len: u8,
-}
+/// The name of a process, `gs:PagedUnique` for instance, without regard to case.
+///
+/// It is the hash of the name, because every reading of a request carries it. A name that is made
+/// to have the hash of another one is none that a GeoServer knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessName(u64);
 
 impl ProcessName {
     /// The longest name, in bytes.
@@ -61,30 +60,22 @@ impl ProcessName {
         if text.is_empty() || !word.is_whole() || !text.is_ascii() {
             return None;
         }
-        let mut bytes = [0; Word::CAPACITY];
-        bytes[..text.len()].copy_from_slice(text);
-        bytes.make_ascii_lowercase();
-        Some(Self {
-            bytes,
-            len: text.len() as u8,
-        })
+        let lower = text.iter().map(u8::to_ascii_lowercase);
+        Some(Self(fnv1a(lower)))
     }
 
     /// The name called `name` in configuration; `None` if no process can have it.
     pub fn from_name(name: &str) -> Option<Self> {
         let word = Word::of_value(name.as_bytes(), Encoding::Plain).ok()?;
-        Self::of(&word).filter(|found| found.as_str().eq_ignore_ascii_case(name))
+        // A name with blanks around it is not the name of a process.
+        let is_itself = word.as_bytes().len() == name.len();
+        Self::of(&word).filter(|_| is_itself)
     }
 
-    /// The name in lower case.
-    pub fn as_str(&self) -> &str {
-        str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for ProcessName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
+    /// The name as it is written in `text`, if it is there.
+    pub fn written_in(self, text: &str) -> Option<&str> {
+        text.split(|letter: char| !(letter.is_ascii_alphanumeric() || "_:.-".contains(letter)))
+            .find(|name| Self::from_name(name) == Some(self))
     }
 }
 
@@ -351,12 +342,10 @@ fn check(element: &BytesStart<'_>) -> Option<()> {
 mod tests {
     use super::*;
 
-    fn of(document: &str) -> (CatalogEffect, Option<String>) {
+    fn of(document: &str) -> (CatalogEffect, Option<&str>) {
         let found = of_document(document.as_bytes());
-        (
-            found.catalog,
-            found.only().map(|name| name.as_str().to_owned()),
-        )
+        let only = found.only().and_then(|name| name.written_in(document));
+        (found.catalog, only)
     }
 
     fn execute(inside: &str) -> String {
@@ -373,7 +362,7 @@ mod tests {
         let input = "<wps:Input><ows:Identifier>import</ows:Identifier></wps:Input>";
         assert_eq!(
             of(&execute(&format!("{BUFFER}{input}"))),
-            (CatalogEffect::None, Some("jts:buffer".to_owned()))
+            (CatalogEffect::None, Some("JTS:buffer"))
         );
         assert_eq!(of(&execute(IMPORT)).0, CatalogEffect::Change);
     }
@@ -394,7 +383,7 @@ mod tests {
         );
         assert_eq!(
             of(&chained(BUFFER, own)),
-            (CatalogEffect::None, Some("jts:buffer".to_owned()))
+            (CatalogEffect::None, Some("JTS:buffer"))
         );
         for odd in [
             "http://geoserver/wps?Identifier=gs:%49mport",

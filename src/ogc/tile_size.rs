@@ -4,7 +4,7 @@
 //! if it is for one layer, in a tile format, and of the size of a grid's tiles. Every other request
 //! with `tiled=true` is rendered as requested, however large.
 
-use super::word::{Encoding, Word, decode, is_text};
+use super::word::{Encoding, Word, decode, has_escapes, is_text};
 
 /// Sides of tiles in pixels: 256 in every grid that GeoServer includes, the others in custom grids.
 const SIDES: [&str; 4] = ["256", "512", "128", "1024"];
@@ -65,9 +65,12 @@ impl TileSize {
     };
 
     pub(super) fn see_layers(&mut self, value: &[u8], encoding: Encoding) {
-        let is_one = !value.is_empty()
-            && decode(value, encoding).all(|byte| byte.is_ok_and(|byte| byte != b','));
-        self.layers.see(is_one);
+        let is_one = if has_escapes(value) {
+            decode(value, encoding).all(|byte| byte.is_ok_and(|byte| byte != b','))
+        } else {
+            !value.contains(&b',')
+        };
+        self.layers.see(!value.is_empty() && is_one);
     }
 
     pub(super) fn see_width(&mut self, value: &[u8], encoding: Encoding) {
@@ -95,5 +98,9 @@ impl TileSize {
 }
 
 fn is_side(value: &[u8], encoding: Encoding) -> bool {
-    Word::of_value(value, encoding).is_ok_and(|word| SIDES.iter().any(|side| word.is(side)))
+    let is_among = |text: &[u8]| SIDES.iter().any(|side| text == side.as_bytes());
+    if value.iter().all(u8::is_ascii_digit) {
+        return is_among(value);
+    }
+    Word::of_value(value, encoding).is_ok_and(|word| word.is_whole() && is_among(word.as_bytes()))
 }

@@ -152,8 +152,20 @@ fn is_plain(raw: &[u8]) -> bool {
             .all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+'))
 }
 
+/// False if `raw` stands for itself in every encoding.
+pub(super) fn has_escapes(raw: &[u8]) -> bool {
+    raw.contains(&b'%') || raw.contains(&b'+')
+}
+
 /// True if `raw`, decoded, is `text` in any case.
 pub(super) fn is_text(raw: &[u8], text: &str, encoding: Encoding) -> bool {
+    // Decoding makes nothing longer.
+    if raw.len() < text.len() {
+        return false;
+    }
+    if !has_escapes(raw) {
+        return raw.eq_ignore_ascii_case(text.as_bytes());
+    }
     let mut wanted = text.bytes();
     let mut decoded = decode(raw, encoding);
     decoded.by_ref().all(|byte| {
