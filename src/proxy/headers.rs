@@ -237,6 +237,15 @@ fn strip_hop_by_hop(response: &mut ResponseHeader) {
     let is_ours = |name: &HeaderName| {
         !KEPT.contains(&name.as_str()) && *name != CONNECTION && *name != UPGRADE
     };
+    // With these two, `Upgrade` is for the client; with others, it offers a protocol of the
+    // upstream's connection.
+    let is_about_upgrade = matches!(
+        response.status,
+        StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED
+    );
+    if !is_about_upgrade {
+        response.remove_header(&UPGRADE);
+    }
     let named = nominations(&response.headers)
         .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(is_ours);

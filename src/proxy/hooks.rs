@@ -49,7 +49,7 @@ impl ProxyHttp for FrontDoor {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         self.receive(session, ctx).await?;
         self.hold_to_limits(session, ctx).await?;
-        if self.answer_preflight(session, ctx).await? {
+        if self.answer_options(session, ctx).await? {
             return Ok(true);
         }
         self.gather_body(session, ctx).await?;

@@ -207,3 +207,82 @@ async fn a_large_body_that_is_awaited_reaches_its_upstream_whole() {
     assert_eq!((seen.len(), seen[0].body().length), (1, 3_000_000));
     assert_eq!(seen[0].header("expect"), None);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_ends_when_the_client_wants_it_in_whatever_line_it_says_so() {
+    let rig = Plan::replicas(1).start().await;
+    for lines in [
+        "Connection: close\r\nConnection: X-Own\r\n",
+        "Connection: X-Own\r\nConnection: close\r\n",
+        "Connection: keep-alive\r\nX-A: b\r\nconnection: X-Own, Close\r\n",
+    ] {
+        let mut client = rig.client().await;
+        let request = format!("GET {MAP} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+        let answer = client.request(request.as_bytes()).await.unwrap();
+        assert_eq!(answer.status, 200, "{lines}");
+        assert_eq!(answer.header("connection"), Some("close"), "{lines}");
+        assert!(client.is_closed().await, "{lines}");
+    }
+}
+
+/// RFC 9110 section 7.6.2.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn options_pass_no_more_servers_than_the_client_allows() {
+    let rig = Plan::replicas(1).start().await;
+    let mut client = rig.client().await;
+    let options = |target: &str, fields: &str| {
+        format!("OPTIONS {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes()
+    };
+    for target in [FILE, "*"] {
+        let last = client
+            .request(&options(target, "Max-Forwards: 0\r\n"))
+            .await
+            .unwrap();
+        assert_eq!(
+            (last.status, last.header("content-length")),
+            (200, Some("0"))
+        );
+        assert!(last.header("date").is_some());
+        assert!(received(&rig, target).is_empty(), "{target}");
+    }
+    client
+        .request(&options(FILE, "Max-Forwards: 2\r\n"))
+        .await
+        .unwrap();
+    assert_eq!(received(&rig, FILE)[0].header("max-forwards"), Some("1"));
+}
+
+/// RFC 9112 section 3.2.4.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn options_of_a_url_without_a_path_are_about_the_whole_server() {
+    let rig = Plan::replicas(1).start().await;
+    let options = "OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n";
+    rig.request(options.as_bytes()).await;
+    assert_eq!(
+        (received(&rig, "*").len(), received(&rig, "/").len()),
+        (1, 0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_has_no_field_that_its_status_rules_out() {
+    let rig = Plan::replicas(1).start().await;
+    let raw = "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n";
+    rig.replicas[0].suffers(Fault::Raw(raw).under(FILE).times(1));
+    let mut client = rig.client().await;
+    let empty = client.get(FILE).await.unwrap();
+    assert_eq!((empty.status, empty.header("content-length")), (204, None));
+    // An offer of the upstream's connection is none of this one.
+    let raw =
+        "HTTP/1.1 200 OK\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nok";
+    rig.replicas[0].suffers(Fault::Raw(raw).under(FILE).times(1));
+    let offer = client.get(FILE).await.unwrap();
+    assert_eq!(
+        (offer.text().as_str(), offer.header("upgrade")),
+        ("ok", None)
+    );
+    let raw = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n";
+    rig.replicas[0].suffers(Fault::Raw(raw).under(FILE).times(1));
+    let demand = client.get(FILE).await.unwrap();
+    assert_eq!(demand.header("upgrade"), Some("websocket"));
+}

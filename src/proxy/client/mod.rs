@@ -4,6 +4,7 @@ pub(in crate::proxy) mod body_prefix;
 pub(in crate::proxy) mod forwarded;
 pub(in crate::proxy) mod head;
 pub(in crate::proxy) mod identity;
+pub(in crate::proxy) mod max_forwards;
 pub(in crate::proxy) mod rates;
 pub mod request_id;
 pub(in crate::proxy) mod session;

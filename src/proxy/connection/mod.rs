@@ -99,6 +99,8 @@ pub(super) struct Switches {
     pub(super) delivery: Delivery,
     /// The request's target, where Pingora could not read it.
     pub(super) target: Option<Box<[u8]>>,
+    /// The client ends the connection with this request. Pingora reads `Connection` only once.
+    pub(super) is_last: bool,
     /// What the connection's listener adds.
     pub(super) arrival: Option<Arc<Arrival>>,
     /// What the client's network holds of the memory for bodies.
@@ -407,6 +409,7 @@ where
                 tunnel: tunnel.clone(),
                 delivery: delivery.clone(),
                 target,
+                is_last: head.connection.close,
                 arrival: arrival.clone(),
                 bodies: memory.as_ref().map(|memory| Arc::clone(&memory.bodies)),
             };

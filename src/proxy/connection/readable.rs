@@ -14,6 +14,9 @@ use crate::http1::{Head, TargetForm};
 /// Stands for a target that is not UTF-8.
 const PLACEHOLDER: &[u8] = b"/";
 
+/// The target of a request about the whole server.
+const ASTERISK: &[u8] = b"*";
+
 /// A head for Pingora.
 #[derive(Debug)]
 pub(in crate::proxy) struct Readable {
@@ -26,9 +29,14 @@ pub(in crate::proxy) struct Readable {
 /// Returns the head that lies in `bytes` as Pingora can read it: nearly always `bytes` themselves.
 pub(in crate::proxy) fn of(head: &Head, bytes: BytesMut) -> Readable {
     let part = |start: usize, end: usize| &bytes[start - head.whole.start..end - head.whole.start];
+    let is_options = part(head.method.start, head.method.end) == b"OPTIONS";
     let target = match head.form {
         TargetForm::Origin | TargetForm::Asterisk => {
             Cow::Borrowed(part(head.target.start, head.target.end))
+        }
+        // The last proxy turns it into the `*` that it stands for (RFC 9112 section 3.2.4).
+        TargetForm::Absolute { path, .. } if path.start == path.end && is_options => {
+            Cow::Borrowed(ASTERISK)
         }
         TargetForm::Absolute { path, .. } => in_origin_form(part(path.start, path.end)),
     };

@@ -7,7 +7,7 @@ use pingora::http::ResponseHeader;
 
 /// Judges the head of an answer; the reason if it must not be passed on. `is_upgrade`: the client
 /// asked for another protocol. A length that is repeated is left once: Pingora has compared its
-/// values.
+/// values. An answer that never has a body loses its length (RFC 9110 section 8.6).
 pub(in crate::proxy) fn judge(
     response: &mut ResponseHeader,
     is_upgrade: bool,
@@ -23,12 +23,22 @@ pub(in crate::proxy) fn judge(
         if response.version == Version::HTTP_10 {
             return Err("it has a transfer coding in HTTP/1.0");
         }
-        if response.status.is_informational() || response.status == StatusCode::NO_CONTENT {
+        if never_has_a_body(response.status) {
             return Err("it has a transfer coding and no body");
         }
     }
-    collapse_length(response);
+    if never_has_a_body(response.status) {
+        response.remove_header(&CONTENT_LENGTH);
+    } else {
+        collapse_length(response);
+    }
     Ok(())
+}
+
+/// Whether the status alone rules out a body and its framing. The length in a 304 is that of the
+/// document.
+fn never_has_a_body(status: StatusCode) -> bool {
+    status.is_informational() || status == StatusCode::NO_CONTENT
 }
 
 fn collapse_length(response: &mut ResponseHeader) {
@@ -117,6 +127,16 @@ mod tests {
         assert_eq!(lengths(&["5, 5"]), ["5"]);
         assert_eq!(lengths(&["5"]), ["5"]);
         assert_eq!(lengths(&[]), [""; 0]);
+    }
+
+    #[test]
+    fn an_answer_that_never_has_a_body_has_no_length() {
+        let lengths = |status| {
+            judged(status, Version::HTTP_11, &[("Content-Length", "5")])
+                .unwrap()
+                .len()
+        };
+        assert_eq!((lengths(204), lengths(103), lengths(304)), (0, 0, 1));
     }
 
     #[test]

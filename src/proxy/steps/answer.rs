@@ -20,6 +20,7 @@ use super::retry::REJECTED_ANSWER;
 use super::session_view::has_session;
 use crate::cluster::{Cause, Event, Outcome};
 use crate::proxy::client::body_prefix::BodyPrefix;
+use crate::proxy::client::max_forwards;
 use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
@@ -52,18 +53,26 @@ impl FrontDoor {
             .unwrap_or_else(|| Error::new_up(REJECTED_ANSWER)))
     }
 
-    /// Answers the request with which a browser finds out what a page of another origin may send,
-    /// if `[cors]` is configured. Returns true if the request is answered.
-    pub(in crate::proxy) async fn answer_preflight(
+    /// Answers an `OPTIONS` request that goes no further: one that may pass no more servers, and,
+    /// if `[cors]` is configured, one with which a browser finds out what a page of another origin
+    /// may send. Returns true if the request is answered.
+    pub(in crate::proxy) async fn answer_options(
         &self,
         session: &mut Session,
         ctx: &Context,
     ) -> Result<bool> {
         let cors = &ctx.snapshot.config.cors;
-        if !cors.is_on() || !cors::is_preflight(session.req_header()) {
+        let request = session.req_header();
+        let mut head = if cors.is_on() && cors::is_preflight(request) {
+            cors::preflight(cors, request)?
+        } else if max_forwards::is_exhausted(request) {
+            let mut head = ResponseHeader::build(StatusCode::OK, None)?;
+            head.insert_header(CONTENT_LENGTH, 0)?;
+            cors::apply(cors, request, &mut head)?;
+            head
+        } else {
             return Ok(false);
-        }
-        let mut head = cors::preflight(cors, session.req_header())?;
+        };
         headers::prepare_downstream(&mut head, &ctx.client_view(session))?;
         head.insert_header(DATE, httpdate::fmt_http_date(SystemTime::now()))?;
         if let Some(delivery) = &ctx.delivery {

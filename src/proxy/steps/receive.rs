@@ -40,6 +40,7 @@ pub(in crate::proxy) fn take_switches(
         tunnel,
         delivery,
         target,
+        is_last,
         arrival,
         bodies,
     } = *switches;
@@ -48,6 +49,9 @@ pub(in crate::proxy) fn take_switches(
     ctx.delivery = Some(delivery);
     ctx.arrival = arrival;
     ctx.bodies = bodies;
+    if is_last {
+        session.set_keepalive(None);
+    }
     if let Some(target) = target {
         session
             .req_header_mut()

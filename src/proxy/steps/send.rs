@@ -8,7 +8,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use super::{compress, public_path, trace};
-use crate::proxy::client::body_prefix;
+use crate::proxy::client::{body_prefix, max_forwards};
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
@@ -43,6 +43,7 @@ pub(in crate::proxy) fn prepare_head(
     if let Some(replica) = ctx.named_replica() {
         named_upstream::give_session(request, &replica.name)?;
     }
+    max_forwards::count_down(request)?;
     trace::pass_on(request, ctx)?;
     compress::restore_tags(request, ctx)?;
     headers::prepare_upstream(request, &ctx.client_view(session))?;
