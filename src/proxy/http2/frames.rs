@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The first bytes of a connection, before the first frame.
@@ -117,13 +118,31 @@ pub(super) struct WatchedFrames<S> {
     is_flood: FloodFlag,
 }
 
-/// Set when a connection ends for a flood: its error reaches us as text only.
+/// Raised for a flood. From then on nothing more is read: a failed read would end the connection
+/// without a word, and the client is to get the reason.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FloodFlag(Arc<AtomicBool>);
+pub(super) struct FloodFlag(Arc<Flag>);
+
+#[derive(Debug, Default)]
+struct Flag {
+    is_raised: AtomicBool,
+    /// The one task of the connection waits for it.
+    raised: Notify,
+}
 
 impl FloodFlag {
-    pub(super) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    pub(super) fn is_raised(&self) -> bool {
+        self.0.is_raised.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when it is raised.
+    pub(super) async fn raised(&self) {
+        self.0.raised.notified().await;
+    }
+
+    fn raise(&self) {
+        self.0.is_raised.store(true, Ordering::Relaxed);
+        self.0.raised.notify_one();
     }
 }
 
@@ -149,9 +168,10 @@ impl<S> WatchedFrames<S> {
         self.updates_left = self.updates_left.saturating_add(earned).min(MAX_UPDATES);
     }
 
-    fn pay(&mut self, count: FrameCount) -> io::Result<()> {
+    /// True if the client may have sent these frames.
+    fn pay(&mut self, count: FrameCount) -> bool {
         if count == FrameCount::default() {
-            return Ok(());
+            return true;
         }
         let refills = self.filled.elapsed().as_millis() / REFILL.as_millis();
         if refills > 0 {
@@ -165,13 +185,10 @@ impl<S> WatchedFrames<S> {
         let left = self.left.checked_sub(count.costly);
         let updates_left = self.updates_left.checked_sub(count.updates);
         let (Some(left), Some(updates_left)) = (left, updates_left) else {
-            self.is_flood.0.store(true, Ordering::Relaxed);
-            return Err(io::Error::other(
-                "too many frames that bring no request further",
-            ));
+            return false;
         };
         (self.left, self.updates_left) = (left, updates_left);
-        Ok(())
+        true
     }
 }
 
@@ -181,6 +198,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedFrames<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.is_flood.is_raised() {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         if self.ahead.is_empty() {
             ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
@@ -189,12 +209,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedFrames<S> {
             buf.put_slice(&self.ahead.split_to(length));
         }
         let count = self.watch.count(&buf.filled()[before..]);
-        let paid = self.pay(count);
-        if paid.is_err() {
-            // A failed read brings nothing.
-            buf.set_filled(before);
+        if self.pay(count) {
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(paid)
+        buf.set_filled(before);
+        self.is_flood.raise();
+        Poll::Pending
     }
 }
 
@@ -279,11 +299,13 @@ mod tests {
         wire.extend((0..count).flat_map(|_| frame(kind, 0, 8)));
         client.write_all(&wire).await.unwrap();
         drop(client);
+        let is_flood = FloodFlag::default();
         let mut read = Vec::new();
-        WatchedFrames::new(ours, BytesMut::new(), FloodFlag::default())
-            .read_to_end(&mut read)
-            .await
-            .is_ok()
+        let mut watched = WatchedFrames::new(ours, BytesMut::new(), is_flood.clone());
+        tokio::select! {
+            read = watched.read_to_end(&mut read) => read.is_ok(),
+            () = is_flood.raised() => false,
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -299,11 +321,11 @@ mod tests {
     async fn frames_may_come_again_after_a_while() {
         let mut watched = watched();
         let costly = |costly| FrameCount { costly, updates: 0 };
-        watched.pay(costly(BURST)).unwrap();
-        watched.pay(costly(1)).unwrap_err();
+        assert!(watched.pay(costly(BURST)));
+        assert!(!watched.pay(costly(1)));
         tokio::time::advance(REFILL * 10).await;
-        watched.pay(costly(10)).unwrap();
-        watched.pay(costly(1)).unwrap_err();
+        assert!(watched.pay(costly(10)));
+        assert!(!watched.pay(costly(1)));
     }
 
     fn watched() -> WatchedFrames<tokio::io::Empty> {
@@ -315,13 +337,13 @@ mod tests {
         let mut watched = watched();
         let updates = |updates| FrameCount { costly: 0, updates };
         watched.earn(10_000 * BYTES_PER_UPDATE as usize);
-        watched.pay(updates(10_000 + BURST)).unwrap();
-        watched.pay(updates(1)).unwrap_err();
+        assert!(watched.pay(updates(10_000 + BURST)));
+        assert!(!watched.pay(updates(1)));
         tokio::time::advance(REFILL * 10).await;
-        watched.pay(updates(10)).unwrap();
-        watched.pay(updates(1)).unwrap_err();
+        assert!(watched.pay(updates(10)));
+        assert!(!watched.pay(updates(1)));
         watched.earn(1 << 40);
-        watched.pay(updates(MAX_UPDATES + 1)).unwrap_err();
+        assert!(!watched.pay(updates(MAX_UPDATES + 1)));
     }
 
     #[tokio::test]

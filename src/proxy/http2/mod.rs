@@ -22,7 +22,7 @@ use http::{Method, Request};
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use frames::{FloodFlag, WatchedFrames};
 use stream::{SharedDigests, StreamIo};
@@ -54,7 +54,7 @@ pub(in crate::proxy) struct Http2Limits {
     pub(in crate::proxy) head_fields: usize,
     /// Time without a request after which the connection ends.
     pub(in crate::proxy) keep_alive: Duration,
-    /// The end of the time for the first frames.
+    /// The end of the time for the first frames and the head of the first request.
     pub(in crate::proxy) deadline: Instant,
 }
 
@@ -93,15 +93,16 @@ where
         let mut connection = Streams {
             connection,
             digests,
+            is_flood: is_flood.clone(),
             running: JoinSet::new(),
         };
-        let ended = connection.run(limits.keep_alive, shutdown, serve).await;
+        let ended = connection.run(&limits, shutdown, serve).await;
         reason = ended.err().and_then(|error| error.reason());
         // Their reads fail now, so they end by themselves, each with its access line.
         connection.running.detach_all();
     }
     // The library has limits of its own.
-    if is_flood.is_set() || reason == Some(Reason::ENHANCE_YOUR_CALM) {
+    if is_flood.is_raised() || reason == Some(Reason::ENHANCE_YOUR_CALM) {
         ConnectionEnd::Flood
     } else {
         ConnectionEnd::Usual
@@ -127,13 +128,14 @@ fn builder(limits: &Http2Limits) -> h2::server::Builder {
 struct Streams {
     connection: Connection<WatchedFrames<Stream>, Bytes>,
     digests: SharedDigests,
+    is_flood: FloodFlag,
     running: JoinSet<()>,
 }
 
 impl Streams {
     async fn run<F, S>(
         &mut self,
-        keep_alive: Duration,
+        limits: &Http2Limits,
         shutdown: &ShutdownWatch,
         serve: F,
     ) -> Result<(), h2::Error>
@@ -143,7 +145,9 @@ impl Streams {
     {
         let mut stopped = shutdown.clone();
         let mut stopped = pin!(stopped.wait_for(|is_stopped| *is_stopped));
-        let mut idle = pin!(sleep_until(Instant::now() + keep_alive));
+        let keep_alive = limits.keep_alive;
+        // Until the first request, as for HTTP/1.
+        let mut idle = pin!(sleep_until(limits.deadline));
         let mut is_ending = false;
         loop {
             tokio::select! {
@@ -156,6 +160,7 @@ impl Streams {
                     Some(Err(error)) => return Err(error),
                     None => return Ok(()),
                 },
+                () = self.is_flood.raised() => break,
                 Some(_) = self.running.join_next() => {
                     if self.running.is_empty() && !is_ending {
                         idle.as_mut().reset(Instant::now() + keep_alive);
@@ -176,6 +181,16 @@ impl Streams {
                 }
             }
         }
+        self.end_flood().await
+    }
+
+    /// Ends the connection with the reason.
+    async fn end_flood(&mut self) -> Result<(), h2::Error> {
+        self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        let sent = async { while let Some(Ok(_)) = self.connection.accept().await {} };
+        // A client that floods may read nothing.
+        timeout(FAREWELL, sent).await.ok();
+        Err(Reason::ENHANCE_YOUR_CALM.into())
     }
 
     /// Returns the stream as a connection of HTTP/1.1. `None` if its request cannot be one: then
@@ -202,4 +217,115 @@ impl Streams {
             digests,
         ))
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// The room of the connection between client and server.
+    const SOCKET: usize = 4 * 1024;
+
+    /// The preface, settings with the largest window for each stream, the same for the connection,
+    /// and `GET https://a/`.
+    const REQUEST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
+        \0\0\x06\x04\0\0\0\0\0\0\x04\x7f\xff\xff\xff\
+        \0\0\x04\x08\0\0\0\0\0\x7f\xff\0\0\
+        \0\0\x06\x01\x05\0\0\0\x01\x82\x87\x84\x41\x01a";
+
+    const LIMITS: fn() -> Http2Limits = || Http2Limits {
+        head_size: 64 * 1024,
+        head_fields: 200,
+        keep_alive: Duration::from_secs(75),
+        deadline: Instant::now() + Duration::from_secs(10),
+    };
+
+    /// What a client that sends `bytes` gets until the connection ends, and how it ended.
+    async fn answer_to(bytes: &[u8]) -> (Vec<u8>, ConnectionEnd) {
+        let (mut client, ours) = tokio::io::duplex(1 << 20);
+        client.write_all(bytes).await.unwrap();
+        let (_stop, shutdown) = tokio::sync::watch::channel(false);
+        let serve_one = |_: Stream| async {};
+        let ours = Box::new(ours);
+        let ended = serve(ours, BytesMut::new(), LIMITS(), &shutdown, serve_one).await;
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).await.unwrap();
+        (got, ended)
+    }
+
+    /// The code of the last GOAWAY.
+    fn goaway(mut frames: &[u8]) -> Option<u32> {
+        let mut code = None;
+        while let [_, high, low, kind, rest @ ..] = frames {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            let payload = &rest[5..5 + length];
+            if *kind == 7 {
+                code = payload[4..8].try_into().ok().map(u32::from_be_bytes);
+            }
+            frames = &rest[5 + length..];
+        }
+        code
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_ends_with_its_reason() {
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        let pings = b"\0\0\x08\x06\0\0\0\0\x0012345678".repeat(1_001);
+        let (got, ended) = answer_to(&[&preface[..], &pings].concat()).await;
+        assert_eq!(ended, ConnectionEnd::Flood);
+        assert_eq!(goaway(&got), Some(11), "ENHANCE_YOUR_CALM");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_request_ends_with_the_time_for_the_first_head() {
+        let started = Instant::now();
+        let (got, ended) = answer_to(&REQUEST[..24 + 15]).await;
+        assert_eq!((ended, goaway(&got)), (ConnectionEnd::Usual, Some(0)));
+        let took = started.elapsed();
+        assert!(took <= Duration::from_secs(10) + FAREWELL, "{took:?}");
+    }
+
+    /// The clock stands still until nothing goes on any more, so the limit on time is over when
+    /// the answer has come as far as it can.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_for_a_client_that_reads_nothing_waits_where_it_comes_from() {
+        let (mut client, ours) = tokio::io::duplex(SOCKET);
+        client.write_all(REQUEST).await.unwrap();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let serve_one = |mut stream: Stream| {
+            let accepted = Arc::clone(&accepted);
+            async move {
+                let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+                stream.write_all(head).await.unwrap();
+                while let Ok(count) = stream.write(&[b'x'; 10_000]).await {
+                    accepted.fetch_add(count, Ordering::Relaxed);
+                }
+            }
+        };
+        let (_stop, shutdown) = tokio::sync::watch::channel(false);
+        let served = serve(
+            Box::new(ours),
+            BytesMut::new(),
+            LIMITS(),
+            &shutdown,
+            serve_one,
+        );
+        assert!(
+            timeout_at(Instant::now() + Duration::from_secs(60), served)
+                .await
+                .is_err()
+        );
+        let accepted = accepted.load(Ordering::Relaxed);
+        // What is in the socket and in a frame that is being written has left the buffer.
+        let most = MAX_SEND_BUFFER + SOCKET + 2 * MAX_FRAME;
+        assert!((MAX_SEND_BUFFER..=most).contains(&accepted), "{accepted}");
+    }
+
+    /// The largest frame that a client gets unless it wants larger ones.
+    const MAX_FRAME: usize = 16 * 1024;
 }
