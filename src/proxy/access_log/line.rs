@@ -244,8 +244,11 @@ fn cut(value: &[u8], was_longer: bool) -> Cow<'_, [u8]> {
 
 /// The target with the values of [`SECRETS`] replaced.
 pub(in crate::proxy) fn masked(target: &[u8]) -> Cow<'_, [u8]> {
-    let is_named = |pair: &[u8], name: &[u8]| {
-        pair.get(name.len()) == Some(&b'=') && pair[..name.len()].eq_ignore_ascii_case(name)
+    let is_named = |pair: &[u8], name: &[u8]| match pair.get(name.len()) {
+        Some(b'=') => pair[..name.len()].eq_ignore_ascii_case(name),
+        // Servers decode names, too.
+        Some(_) => is_encoded(pair, name),
+        None => false,
     };
     let is_secret = |pair: &[u8]| SECRETS.iter().any(|secret| is_named(pair, secret));
     let query = target
@@ -270,6 +273,28 @@ pub(in crate::proxy) fn masked(target: &[u8]) -> Cow<'_, [u8]> {
         }
     }
     Cow::Owned(out)
+}
+
+/// True if `pair` begins with `name` and `=`, some of it percent-encoded.
+fn is_encoded(mut pair: &[u8], name: &[u8]) -> bool {
+    for wanted in name {
+        let (byte, rest) = match *pair {
+            [b'%', high, low, ref rest @ ..] => {
+                let digits = [high, low].map(|digit| char::from(digit).to_digit(16));
+                let [Some(high), Some(low)] = digits else {
+                    return false;
+                };
+                (u8::try_from(high << 4 | low).unwrap_or_default(), rest)
+            }
+            [byte, ref rest @ ..] => (byte, rest),
+            [] => return false,
+        };
+        if !byte.eq_ignore_ascii_case(wanted) {
+            return false;
+        }
+        pair = rest;
+    }
+    pair.first() == Some(&b'=')
 }
 
 fn write_to(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
@@ -401,6 +426,11 @@ mod tests {
                 "/wms?layers=authkey&tokens=1",
                 "/wms?layers=authkey&tokens=1",
             ),
+            (
+                "/wms?%61uthkey=abc&%54oke%6e=x%26y&x=%74oken=",
+                "/wms?%61uthkey=***&%54oke%6e=***&x=%74oken=",
+            ),
+            ("/wms?%6zuthkey=1&%61uthke", "/wms?%6zuthkey=1&%61uthke"),
             ("/authkey=1", "/authkey=1"),
             ("/wms?authkey", "/wms?authkey"),
         ];
