@@ -15,10 +15,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use parking_lot::Mutex;
 
 use crate::cluster::Event;
@@ -29,6 +31,11 @@ use crate::control::Control;
 use crate::metrics::{Metrics, RELOAD_REFUSED};
 use names::{Name, Names};
 use recorder::{Recorder, WatchedPaths};
+
+/// How long a file that is a pipe may take.
+const PIPE_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two reads of a pipe.
+const PIPE_PAUSE: Duration = Duration::from_millis(5);
 
 /// The outcome of a config reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -373,13 +380,35 @@ impl ConfigReload {
 #[derive(Clone, Copy, Debug)]
 pub struct RealEnvironment;
 
+/// Reads everything; what a pipe brings within [`PIPE_PATIENCE`].
+fn read_to_end(file: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let deadline = Instant::now() + PIPE_PATIENCE;
+    loop {
+        match file.read_to_end(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read.map(|_length| ()),
+        }
+        if Instant::now() >= deadline {
+            let reason = format!("a pipe without an end within {} s", PIPE_PATIENCE.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+        }
+        std::thread::sleep(PIPE_PAUSE);
+    }
+}
+
 impl Environment for RealEnvironment {
     /// Reads no more than a configuration may have: a path that was mistaken, such as a device or a
     /// log, must not fill the memory.
     fn read(&self, path: &Path) -> io::Result<String> {
         let mut bytes = Vec::new();
         let limit = MAX_FILE_BYTES as u64 + 1;
-        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        // A named pipe that nothing writes to would block for ever.
+        let options = OFlag::O_NONBLOCK.bits();
+        let file = File::options()
+            .read(true)
+            .custom_flags(options)
+            .open(path)?;
+        read_to_end(&mut file.take(limit), &mut bytes)?;
         if bytes.len() > MAX_FILE_BYTES {
             let reason = format!("it is larger than {MAX_FILE_BYTES} bytes");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));

@@ -300,3 +300,38 @@ fn the_folder_of_a_file_without_one_is_the_current_folder() {
     let listed = RealEnvironment.list(Path::new("")).unwrap();
     assert!(listed.contains(&PathBuf::from("Cargo.toml")), "{listed:?}");
 }
+
+/// A pipe that has nothing to read at first.
+struct LatePipe {
+    pauses: u32,
+    rest: &'static [u8],
+}
+
+impl Read for LatePipe {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.pauses > 0 {
+            self.pauses -= 1;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.rest.read(into)
+    }
+}
+
+#[test]
+fn a_pipe_is_read_to_its_end_and_one_that_nothing_writes_to_is_no_reason_to_wait() {
+    let mut bytes = Vec::new();
+    let mut late = LatePipe {
+        pauses: 3,
+        rest: b"a secret",
+    };
+    read_to_end(&mut late, &mut bytes).unwrap();
+    assert_eq!(bytes, b"a secret");
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || send.send(RealEnvironment.read(&path)));
+    let read = receive.recv_timeout(Duration::from_secs(20));
+    assert_eq!(read.expect("it does not block").unwrap(), "");
+}
