@@ -2,7 +2,7 @@
 //! and the port that the kernel chose for 0 is known.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::IntoRawFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use pingora::listeners::{ListenerConfig, TcpSocketOptions};
 use pingora::protocols::TcpKeepalive;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::{Fds, ListenFds};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::StartError;
@@ -29,9 +30,10 @@ pub(super) struct Sockets {
     names: Vec<String>,
 }
 
-/// Binds all of them, or none.
+/// Binds all of them, or none. `all` are the addresses of the whole process.
 pub(super) fn bind(
     addresses: &[SocketAddr],
+    all: &[SocketAddr],
     passed: &mut PassedSockets,
 ) -> Result<Sockets, StartError> {
     let mut fds = Fds::new();
@@ -42,7 +44,7 @@ pub(super) fn bind(
     };
     let bound: Vec<TcpListener> = addresses
         .iter()
-        .map(|&address| listen(address, passed))
+        .map(|&address| listen(address, all, passed))
         .collect::<Result<_, _>>()?;
     for (listener, &wanted) in bound.into_iter().zip(addresses) {
         let name_error = |error| StartError::Listen {
@@ -62,10 +64,11 @@ pub(super) fn bind(
 /// Binds the address of the admin endpoint. The last value is true if its socket was passed on.
 pub(super) fn bind_admin(
     address: SocketAddr,
+    all: &[SocketAddr],
     passed: &mut PassedSockets,
 ) -> Result<(TcpListener, SocketAddr, bool), StartError> {
     let is_passed = passed.has(address);
-    let listener = listen(address, passed)?;
+    let listener = listen(address, all, passed)?;
     let bound = listener
         .local_addr()
         .map_err(|error| StartError::Listen { address, error })?;
@@ -73,7 +76,11 @@ pub(super) fn bind_admin(
 }
 
 /// A socket that was passed on, or else a new one.
-fn listen(address: SocketAddr, passed: &mut PassedSockets) -> Result<TcpListener, StartError> {
+fn listen(
+    address: SocketAddr,
+    all: &[SocketAddr],
+    passed: &mut PassedSockets,
+) -> Result<TcpListener, StartError> {
     let mut listen = || {
         if let Some(socket) = passed.take(address)? {
             return TcpListener::from_std(socket);
@@ -84,10 +91,20 @@ fn listen(address: SocketAddr, passed: &mut PassedSockets) -> Result<TcpListener
             TcpSocket::new_v6()?
         };
         socket.set_reuseaddr(true)?;
+        if leaves_ipv4_to_another(address, all) {
+            SockRef::from(&socket).set_only_v6(true)?;
+        }
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
     listen().map_err(|error| StartError::Listen { address, error })
+}
+
+/// True for `[::]` beside 0.0.0.0 with the same port. Alone, `[::]` serves clients of IPv4 too.
+fn leaves_ipv4_to_another(address: SocketAddr, all: &[SocketAddr]) -> bool {
+    let every_ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    let is_every_ipv6 = address.is_ipv6() && address.ip().is_unspecified();
+    is_every_ipv6 && address.port() != 0 && all.contains(&every_ipv4)
 }
 
 impl Sockets {
@@ -116,4 +133,35 @@ pub(super) fn write_ports_file(path: &Path, ports: &str) -> io::Result<()> {
     let unfinished = path.with_extension("unfinished");
     std::fs::write(&unfinished, ports)?;
     std::fs::rename(unfinished, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen_at(address: SocketAddr, all: &[SocketAddr]) -> Result<TcpListener, StartError> {
+        listen(address, all, &mut PassedSockets::default())
+    }
+
+    #[tokio::test]
+    async fn every_address_of_ipv4_and_of_ipv6_may_have_one_port() {
+        if std::net::TcpListener::bind("[::1]:0").is_err() {
+            // A machine without IPv6.
+            return;
+        }
+        let ipv4 = listen_at("0.0.0.0:0".parse().unwrap(), &[]).unwrap();
+        let ipv4_address = ipv4.local_addr().unwrap();
+        let ipv6_address: SocketAddr = ([0_u16; 8], ipv4_address.port()).into();
+        listen_at(ipv6_address, &[ipv4_address, ipv6_address]).unwrap();
+    }
+
+    #[tokio::test]
+    async fn every_address_of_ipv6_alone_serves_ipv4_too() {
+        let Ok(both) = listen_at("[::]:0".parse().unwrap(), &[]) else {
+            return;
+        };
+        let port = both.local_addr().unwrap().port();
+        let client = std::net::TcpStream::connect(("127.0.0.1", port));
+        assert!(client.is_ok());
+    }
 }

@@ -130,7 +130,8 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
 
     let named = config.listeners.iter().map(|listener| listener.address);
     let addresses: Vec<SocketAddr> = config.listen.iter().copied().chain(named).collect();
-    let sockets = listeners::bind(&addresses, &mut passed)?;
+    let all: Vec<SocketAddr> = addresses.iter().copied().chain([config.admin]).collect();
+    let sockets = listeners::bind(&addresses, &all, &mut passed)?;
     let (listen, named) = sockets.addresses.split_at(config.listen.len());
     let names = config
         .listeners
@@ -139,7 +140,7 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
     let named: Vec<(String, SocketAddr)> = names.zip(named.iter().copied()).collect();
     let listen = listen.to_vec();
     let (admin_listener, admin, is_admin_passed) =
-        listeners::bind_admin(config.admin, &mut passed)?;
+        listeners::bind_admin(config.admin, &all, &mut passed)?;
     passed.warn_of_the_rest();
 
     let (stop_serving, serving) = watch::channel(false);

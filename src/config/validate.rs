@@ -23,12 +23,15 @@ mod upstream_tls;
 mod upstreams;
 mod url;
 
+use std::net::SocketAddr;
+
 use super::diagnostics::{Diagnostics, Problem};
 use super::environment::Environment;
 use super::loaded::Loaded;
 use super::raw::{Raw, RawHealth, RawLog, RawRetry, RawShutdown, RawTimeouts};
 use super::source::Sources;
-use super::{Config, Health, Log, Retry, Shutdown, Timeouts, defaults};
+use super::{Config, Health, Listener, Log, Retry, Shutdown, Timeouts, defaults};
+use access::Access;
 use check::Check;
 pub(super) use upstreams::{cannot_resolve, same_address};
 
@@ -42,6 +45,19 @@ pub(super) fn validate(
     let mut check = Check::new(environment, sources, problems);
     let config = check.config(raw, running);
     check.finish(config)
+}
+
+/// Our own addresses, each with the words for it.
+fn own_addresses(access: &Access, listeners: &[Listener]) -> Vec<(String, SocketAddr)> {
+    let plain = access
+        .listen
+        .iter()
+        .map(|own| ("`listen`".to_owned(), *own));
+    let named = listeners
+        .iter()
+        .map(|listener| (format!("listener `{}`", listener.name), listener.address));
+    let admin = ("`admin`".to_owned(), access.admin);
+    plain.chain(named).chain([admin]).collect()
 }
 
 impl Check<'_> {
@@ -64,6 +80,8 @@ impl Check<'_> {
             &raw.geoserver.table,
             running,
         );
+        let ours = own_addresses(&access, &listeners);
+        self.not_ourselves(&raw.upstreams, &upstreams, &ours);
         let geoserver = self.geoserver(&raw.geoserver);
         Config {
             listen: access.listen,

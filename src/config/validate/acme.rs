@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::check::Check;
-use super::url::is_host;
+use super::url::{host_and_port, is_host};
 use crate::certificates::{CertificateFault, ServerCertificate};
 use crate::config::diagnostics::Problem;
 use crate::config::environment::read_bounded;
@@ -16,6 +16,9 @@ use crate::config::{Acme, AcmeCertificate, AcmeChallenge, Config, Listener, defa
 
 /// The port to which authorities connect for HTTP-01.
 const HTTP: u16 = 80;
+
+/// The port of an https url without one.
+const HTTPS: u16 = 443;
 
 /// The folder beside the state file.
 const FOLDER: &str = "acme";
@@ -132,8 +135,7 @@ impl Check<'_> {
         let directory = self.value("acme.directory", &raw.directory, default);
         let rest = directory.strip_prefix("https://").unwrap_or_default();
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let is_url = !host.is_empty()
-            && !host.contains('@')
+        let is_url = host_and_port(host, HTTPS).is_some_and(|(host, _)| is_host(host))
             && directory.bytes().all(|byte| byte.is_ascii_graphic());
         if let (Some(at), false) = (raw.directory.at(), is_url) {
             let title = format!(

@@ -368,10 +368,26 @@ pub(super) const EVERY_ADDRESS: &str =
     "0.0.0.0 and [::] are every address of this machine: another address needs another port";
 
 /// True if one of two different addresses is every address of the machine and the other one of
-/// them. Those of IPv4 and of IPv6 may be different sockets.
+/// them. `[::]` includes the addresses of IPv4, unless it stands beside 0.0.0.0.
 pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let is_wide = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let includes = |wide: SocketAddr, one: SocketAddr| {
+        let is_of_its_kind = wide.is_ipv4() == one.is_ipv4();
+        let is_one_of_ipv4 = one.is_ipv4() && !one.ip().is_unspecified();
+        wide.ip().is_unspecified() && (is_of_its_kind || wide.is_ipv6() && is_one_of_ipv4)
+    };
     // With port 0 the system chooses.
     let is_same_port = one.port() == other.port() && one.port() != 0;
-    is_wide && is_same_port && one != other && one.is_ipv4() == other.is_ipv4()
+    is_same_port && one != other && (includes(one, other) || includes(other, one))
+}
+
+/// True if a connection to `upstream` reaches our own address `ours`, as far as the addresses show
+/// it.
+pub(super) fn reaches(upstream: SocketAddr, ours: SocketAddr) -> bool {
+    let is_of_its_kind = ours.is_ipv6() || upstream.is_ipv4();
+    let is_this_machine =
+        upstream.ip().to_canonical().is_loopback() || upstream.ip().is_unspecified();
+    let is_included = ours.ip().is_unspecified() && is_this_machine && is_of_its_kind;
+    // With port 0 the system chooses.
+    let is_same_port = ours.port() == upstream.port() && ours.port() != 0;
+    is_same_port && (ours.ip() == upstream.ip() || is_included)
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use super::check::Check;
+use super::listeners::reaches;
 use super::upstream_tls::TlsFiles;
 use super::url::{self, Url};
 use crate::config::diagnostics::Problem;
@@ -244,6 +245,34 @@ impl Check<'_> {
         if let Some(named) = replicas.iter().find(|named| named.name.value == MAIN) {
             let problem = Problem::new("a replica is called `main`").at(named.name.at);
             self.refuse(problem.help("give it another name, so that `main` always means the main"));
+        }
+    }
+
+    /// Refuses an upstream at one of our own addresses, each with the words for it.
+    pub(super) fn not_ourselves(
+        &mut self,
+        raw: &[Named<RawUpstream>],
+        upstreams: &[UpstreamConfig],
+        ours: &[(String, SocketAddr)],
+    ) {
+        for upstream in upstreams {
+            let Some(address) = upstream.address.known() else {
+                continue;
+            };
+            let own = ours.iter().find(|(_, own)| reaches(address, *own));
+            let written = raw
+                .iter()
+                .find(|named| named.name.value == upstream.name.as_str());
+            let at = written.and_then(|named| named.table.url.at());
+            let (Some((key, own)), Some(at)) = (own, at) else {
+                continue;
+            };
+            let title = format!(
+                "upstream `{}` is {address}, and {key} is {own}: requests would come back",
+                upstream.name
+            );
+            let help = "`url` is the address of a GeoServer; geofront needs another address, or another port";
+            self.refuse(Problem::new(title).at(at).help(help));
         }
     }
 

@@ -85,7 +85,8 @@ fn about_path(path: &str) -> String {
     )
 }
 
-fn host_and_port(authority: &str, default_port: u16) -> Option<(&str, u16)> {
+/// Splits the part of a url that names a server; `None` if it cannot be one.
+pub(super) fn host_and_port(authority: &str, default_port: u16) -> Option<(&str, u16)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']')?;
