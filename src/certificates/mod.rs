@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::crypto::ring::default_provider;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::extensions::GeneralName;
@@ -187,12 +187,21 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, CertificateF
         if found.len() == MAX_CERTIFICATES {
             return Err(CertificateFault::TooMany);
         }
-        found.push(certificate.map_err(|error| CertificateFault::Malformed(error.to_string()))?);
+        found.push(certificate.map_err(|error| CertificateFault::Malformed(in_words(error)))?);
     }
     if found.is_empty() {
         return Err(CertificateFault::NoCertificate);
     }
     Ok(found)
+}
+
+/// The library's own words show the bytes of a line as numbers.
+fn in_words(error: pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "it breaks off within a section".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => "a section begins with a bad line".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// Reads the first private key of a file. An error never holds a part of the file.
