@@ -78,6 +78,7 @@ impl<'t> Path<'t> {
             Some(_) | None => return None,
         };
         let mut seen = SeenDots::default();
+        let mut names_and_dots = 0;
         for piece in path[1..].split(|&byte| byte == b'/') {
             let name_len = piece
                 .iter()
@@ -91,6 +92,7 @@ impl<'t> Path<'t> {
             parsed.has_dots |= matches!(reading, Reading::Here | Reading::Up);
             parsed.has_parameters |= name_len < piece.len();
             seen.add(&reading, piece)?;
+            names_and_dots += usize::from(!matches!(reading, Reading::Nothing));
             match (reading, dots) {
                 (Reading::Nothing, _) | (Reading::Here, Dots::Resolved) => is_detached = true,
                 (Reading::Up, Dots::Resolved) => {
@@ -109,6 +111,10 @@ impl<'t> Path<'t> {
                 }
             }
             start += piece.len() + 1;
+        }
+        // A server that leaves the dots in has a path that cannot be read here.
+        if parsed.has_dots && names_and_dots > MAX_SEGMENTS {
+            return None;
         }
         Some(parsed)
     }

@@ -234,6 +234,14 @@ fn read_root(element: &BytesStart<'_>) -> Result<Root, Ambiguous> {
         if attribute.key.as_namespace_binding().is_some() {
             continue;
         }
+/// True if `name` is one that every parser accepts: a local name, with a prefix or without.
+fn is_name(name: &[u8]) -> bool {
+    let is_letter =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(byte) || !byte.is_ascii();
+    let colons = name.iter().filter(|&&byte| byte == b':').count();
+    !name.is_empty() && colons <= 1 && name.iter().all(is_letter)
+}
+
         // GeoServer compares local names, and the last of several counts.
         match attribute.key.local_name().as_ref() {
             b"service" if root.service.is_some() => return Err(Ambiguous),
