@@ -1,10 +1,11 @@
 //! Determines how much of a body must be read before its class is certain, and which part may
 //! decide.
 //!
-//! Any part of a form, a multipart body, a SOAP envelope or a WCS GetCoverage may decide, even the
-//! last. These are read to their end, or to a bound. In every other document the root decides, and
-//! GeoServer requires it within [`BODY_PREFIX`] bytes. A compressed document is unpacked, because a
-//! filter in front of GeoServer may unpack it; a compressed form decides nothing.
+//! Any part of a form, a multipart body, a SOAP envelope, a WCS GetCoverage, a WPS Execute or a WMS
+//! GetMap may decide, even the last. These are read to their end, or to a bound. In every other
+//! document the root decides, and GeoServer requires it within [`BODY_PREFIX`] bytes. A compressed
+//! document is unpacked, because a filter in front of GeoServer may unpack it; a compressed form
+//! decides nothing.
 //!
 //! The decision depends on the bytes alone and not on the pieces they came in, so `geofront
 //! explain` gives the same result.

@@ -94,6 +94,7 @@ fn override_with(kvp: &mut Kvp, root: &Root) {
         };
     }
     kvp.version = root.version.or(kvp.version);
+    kvp.image = kvp.image.beside(root.image);
 }
 
 /// The reading of a body's root. Parameters and address supply the values that the root leaves out.

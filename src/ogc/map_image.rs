@@ -1,13 +1,31 @@
 //! The size of the image that a map request asks for, which decides how much work it is.
 
+use std::borrow::Cow;
+
+use quick_xml::Reader;
+use quick_xml::events::Event;
+
 use super::word::{Encoding, decode, is_text};
 
-/// Formats whose work has little to do with the size of an image: a document to print, and an
-/// animation, which is many images.
-const UNBOUNDED: [&str; 2] = ["application/pdf", "image/gif;subtype=animated"];
+/// Formats whose work has little to do with the size of an image: a document to print, an
+/// animation, which is many images, and a file with all tiles of an area.
+const UNBOUNDED: [&str; 9] = [
+    "application/pdf",
+    "image/gif;subtype=animated",
+    "mbtiles",
+    "application/x-sqlite3",
+    "geopackage",
+    "geopkg",
+    "gpkg",
+    "application/geopackage+sqlite3",
+    "application/x-gpkg",
+];
+
+/// Maximum number of tags and texts of a document that are read.
+const MAX_EVENTS: usize = 1_000_000;
 
 /// What the parameters of a map request say about its image.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MapImage {
     width: u32,
     height: u32,
@@ -20,6 +38,27 @@ impl MapImage {
         height: 0,
         is_unbounded: false,
     };
+
+    /// Nothing bounds the work.
+    pub(super) const UNBOUNDED: Self = Self {
+        is_unbounded: true,
+        ..Self::NONE
+    };
+
+    /// The image of a GetMap `document` that was read to its end: the format and the size of its
+    /// `Output`. A document that other parsers may read in another way has no bound.
+    pub(super) fn of_document(document: &[u8]) -> Self {
+        walk(document).unwrap_or(Self::UNBOUNDED)
+    }
+
+    /// The larger of both images.
+    pub(super) fn beside(self, other: Self) -> Self {
+        Self {
+            width: self.width.max(other.width),
+            height: self.height.max(other.height),
+            is_unbounded: self.is_unbounded || other.is_unbounded,
+        }
+    }
 
     /// Of repeated widths, the largest counts.
     pub(super) fn see_width(&mut self, value: &[u8], encoding: Encoding) {
@@ -46,6 +85,55 @@ impl MapImage {
             self.width.saturating_mul(self.height)
         }
     }
+}
+
+fn walk(document: &[u8]) -> Option<MapImage> {
+    let mut reader = Reader::from_reader(document);
+    let (mut image, mut depth, mut is_in_output) = (MapImage::NONE, 0_usize, false);
+    for _ in 0..MAX_EVENTS {
+        match reader.read_event().ok()? {
+            Event::Start(element) => {
+                let name = element.local_name();
+                let is = |wanted: &str| name.as_ref().eq_ignore_ascii_case(wanted.as_bytes());
+                // Styles have formats and sizes, too.
+                is_in_output |= depth == 1 && is("Output");
+                if is_in_output && is("Width") {
+                    image.see_width(text(&mut reader)?, Encoding::Plain);
+                } else if is_in_output && is("Height") {
+                    image.see_height(text(&mut reader)?, Encoding::Plain);
+                } else if is_in_output && is("Format") {
+                    image.see_format(text(&mut reader)?, Encoding::Plain);
+                } else {
+                    depth += 1;
+                }
+            }
+            Event::End(_) => {
+                depth = depth.checked_sub(1)?;
+                is_in_output &= depth > 1;
+            }
+            Event::DocType(_) => return None,
+            Event::Eof => return (depth == 0).then_some(image),
+            Event::Empty(_)
+            | Event::Text(_)
+            | Event::CData(_)
+            | Event::Comment(_)
+            | Event::Decl(_)
+            | Event::PI(_)
+            | Event::GeneralRef(_) => {}
+        }
+    }
+    None
+}
+
+/// The text of an element whose start was read, if it is one text and nothing else.
+fn text<'t>(reader: &mut Reader<&'t [u8]>) -> Option<&'t [u8]> {
+    let Event::Text(text) = reader.read_event().ok()? else {
+        return None;
+    };
+    let Cow::Borrowed(text) = text.into_inner() else {
+        return None;
+    };
+    matches!(reader.read_event().ok()?, Event::End(_)).then(|| text.trim_ascii())
 }
 
 /// Returns the value; 0 for what is no number.
@@ -80,12 +168,35 @@ mod tests {
     }
 
     #[test]
+    fn a_document_has_the_format_and_the_size_of_its_output() {
+        let of = |output: &str| {
+            let style = "<StyledLayerDescriptor><Graphic><Format>application/pdf</Format><Size>99</Size></Graphic></StyledLayerDescriptor>";
+            let document = format!("<ogc:GetMap xmlns:ogc='o'>{style}{output}</ogc:GetMap>");
+            MapImage::of_document(document.as_bytes()).pixels(Some("GetMap"))
+        };
+        let size = "<ogc:Size><ogc:Width> 4000 </ogc:Width><height>3000</height></ogc:Size>";
+        let png = format!("<ogc:Output><ogc:Format>image/png</ogc:Format>{size}</ogc:Output>");
+        assert_eq!(of(&png), 12_000_000);
+        assert_eq!(of(&png.replace("image/png", "application/pdf")), u32::MAX);
+        assert_eq!(of(&png.replace(" 4000 ", "40&#48;0")), u32::MAX);
+        assert_eq!(of(&png.replace(" 4000 ", "<![CDATA[4000]]>")), u32::MAX);
+        assert_eq!(of(size), 0, "outside of the output");
+        assert_eq!(of("<Output/>"), 0);
+        assert_eq!(of("<Output><Size>"), u32::MAX, "it has no end");
+    }
+
+    #[test]
     fn documents_and_animations_have_no_bound() {
         let pixels = |format, operation| image("9", "9", format).pixels(Some(operation));
         assert_eq!(pixels("application/pdf", "GetMap"), u32::MAX);
         assert_eq!(pixels("image/gif;subtype=animated", "GetMap"), u32::MAX);
         assert_eq!(
             pixels("image%2Fgif%3Bsubtype%3Danimated", "GetMap"),
+            u32::MAX
+        );
+        assert_eq!(pixels("mbtiles", "GetMap"), u32::MAX);
+        assert_eq!(
+            pixels("application/geopackage%2Bsqlite3", "GetMap"),
             u32::MAX
         );
         assert_eq!(pixels("image/png", "animate"), u32::MAX);

@@ -10,6 +10,7 @@ use quick_xml::events::{BytesDecl, BytesStart, Event};
 use quick_xml::name::{Namespace, ResolveResult};
 
 use super::charset;
+use super::map_image::MapImage;
 use super::processes::{self, Processes};
 use super::version;
 use super::word::{Ambiguous, Encoding, Word};
@@ -38,13 +39,34 @@ pub(super) struct Root {
     /// The processes that the document runs, if it is an Execute; undetermined for every other root
     /// that a WPS may get.
     pub(super) processes: Processes,
+    /// The image that the document asks for, if it is a GetMap.
+    pub(super) image: MapImage,
 }
 
 impl Root {
-    /// True where something after the root may decide: a WCS GetCoverage with `store`, and the
-    /// processes of a WPS Execute.
+    /// True where something after the root may decide: a WCS GetCoverage with `store`, the
+    /// processes of a WPS Execute, and the size of the image of a WMS GetMap.
     pub(super) fn is_decided_by_its_end(&self) -> bool {
-        self.name.is("getcoverage") || self.runs_processes()
+        self.name.is("getcoverage") || self.runs_processes() || self.draws_a_map()
+    }
+
+    /// Reads the parts of the document `text` that decide besides the root.
+    fn read_details(&mut self, text: &[u8]) {
+        self.is_stored = sets_store(text);
+        if self.runs_processes() && self.is_whole {
+            self.processes = processes::of_document(text);
+        }
+        if self.draws_a_map() {
+            self.image = if self.is_whole {
+                MapImage::of_document(text)
+            } else {
+                MapImage::UNBOUNDED
+            };
+        }
+    }
+
+    fn draws_a_map(&self) -> bool {
+        self.name.is("getmap")
     }
 
     fn runs_processes(&self) -> bool {
@@ -66,12 +88,9 @@ pub(super) fn root(text: &[u8]) -> Option<Root> {
     };
     let read = usize::try_from(reader.buffer_position()).ok()?;
     letters.allow(text.get(..read)?)?;
-    root.is_stored = sets_store(text);
     root.is_whole =
         !root.is_decided_by_its_end() || letters.allow(text).is_some() && ends(&mut reader, depth);
-    if root.runs_processes() && root.is_whole {
-        root.processes = processes::of_document(text);
-    }
+    root.read_details(text);
     Some(root)
 }
 
@@ -124,11 +143,8 @@ pub(super) fn soap_root(text: &[u8]) -> Option<Root> {
         }
     }
     let mut root: Root = root?;
-    root.is_stored = sets_store(text);
     root.is_whole = is_whole;
-    if root.runs_processes() && root.is_whole {
-        root.processes = processes::of_document(text);
-    }
+    root.read_details(text);
     Some(root)
 }
 
@@ -218,7 +234,18 @@ fn letters_of(declaration: &BytesDecl<'_>) -> Option<Letters> {
     }
 }
 
+/// True if `name` is one that every parser accepts: a local name, with a prefix or without.
+fn is_name(name: &[u8]) -> bool {
+    let is_letter =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(byte) || !byte.is_ascii();
+    let colons = name.iter().filter(|&&byte| byte == b':').count();
+    !name.is_empty() && colons <= 1 && name.iter().all(is_letter)
+}
+
 fn read_root(element: &BytesStart<'_>) -> Result<Root, Ambiguous> {
+    if !is_name(element.name().as_ref()) {
+        return Err(Ambiguous);
+    }
     let name = Word::of_value(element.local_name().as_ref(), Encoding::Plain)?;
     let mut root = Root {
         name,
@@ -228,20 +255,13 @@ fn read_root(element: &BytesStart<'_>) -> Result<Root, Ambiguous> {
         is_stored: false,
         is_whole: false,
         processes: Processes::UNDETERMINED,
+        image: MapImage::NONE,
     };
     for attribute in element.attributes() {
         let attribute = attribute.map_err(|_| Ambiguous)?;
         if attribute.key.as_namespace_binding().is_some() {
             continue;
         }
-/// True if `name` is one that every parser accepts: a local name, with a prefix or without.
-fn is_name(name: &[u8]) -> bool {
-    let is_letter =
-        |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(byte) || !byte.is_ascii();
-    let colons = name.iter().filter(|&&byte| byte == b':').count();
-    !name.is_empty() && colons <= 1 && name.iter().all(is_letter)
-}
-
         // GeoServer compares local names, and the last of several counts.
         match attribute.key.local_name().as_ref() {
             b"service" if root.service.is_some() => return Err(Ambiguous),
