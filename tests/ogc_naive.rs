@@ -33,7 +33,9 @@ proptest! {
             service: found.service.map(Service::as_str),
             operation: found.operation.map(str::to_ascii_lowercase),
             imports: found.processes.catalog == CatalogEffect::Change,
-            is_long: found.class == RequestClass::Process && !harness::is_short(&found),
+            is_long: found.class == RequestClass::Process
+                && !harness::is_short(&found)
+                && !(found.is_light && found.service.is_none()),
         };
         prop_assert_eq!(meanings(&request), [found]);
     }

@@ -6,7 +6,7 @@ mod table;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use geofront::config::{Config, MapEnvironment};
+use geofront::config::{Config, Effort, MapEnvironment};
 use geofront::ogc::{
     BodyNeed, BodyReader, CatalogEffect, Classified, RequestClass, RequestHead, Retryable, Service,
     body_need, classify, retry,
@@ -45,6 +45,11 @@ fn complaint(case: &Case) -> Option<String> {
             CatalogEffect::Change => Some("changes-catalog"),
         },
         is_short(&found).then_some("short"),
+        match config().limits.effort(&found) {
+            Effort::OfClass => None,
+            Effort::Heavy => Some("heavy"),
+            Effort::Light => Some("light"),
+        },
     ];
     let words: Vec<&str> = words.into_iter().flatten().collect();
     let is_right = words == case.expected;
@@ -58,18 +63,22 @@ fn complaint(case: &Case) -> Option<String> {
 
 /// True if the request is a short read where `gs:PagedUnique` is declared short.
 fn is_short(found: &Classified) -> bool {
+    let mut settled = *found;
+    config().shorten(&mut settled);
+    settled.class == RequestClass::Info && found.class == RequestClass::Process
+}
+
+/// The default configuration with `gs:PagedUnique` as a short process.
+fn config() -> &'static Config {
     static CONFIG: OnceLock<Config> = OnceLock::new();
-    let config = CONFIG.get_or_init(|| {
+    CONFIG.get_or_init(|| {
         let text = "[upstreams.main]\nurl = 'http://10.0.0.1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://10.0.0.2'\n\
                     [classes.process]\nshort = ['gs:PagedUnique']\n";
         let world = MapEnvironment::new().file("geofront.toml", text);
         Config::load(Path::new("geofront.toml"), &world)
             .unwrap_or_else(|problems| panic!("{problems}"))
             .config
-    });
-    let mut settled = *found;
-    config.shorten(&mut settled);
-    settled.class == RequestClass::Info && found.class == RequestClass::Process
+    })
 }
 
 #[test]
@@ -181,13 +190,14 @@ const EXTENSIONS: &str = "app-schema authkey charts control-flow css csw db2 dxf
     geopkg-output grib gwc-s3 h2 importer inspire jp2k libjpeg-turbo mapml mbstyle metadata mongodb monitor mysql netcdf \
     netcdf-out ogcapi-features ogr oracle params-extractor printing querylayer rat security sldService sqlserver vectortiles \
     wcs2_0-eo web-resource wmts-multi-dimensional wps wps-download wps-jdbc ysld \
+    csw-iso geofence-server geofence-wps iau imagemap teradata wps-cluster-hazelcast xslt \
     acl backup-restore cog colormap cov-json dds dyndimension elasticsearch features-autopopulate features-templating \
     flatgeobuf geoparquet geopkg gpxppio graticule gsr gwc-azure-blob gwc-mbtiles gwc-sqlite hello hz-cluster importer-jdbc \
     jdbcconfig jdbcstore jms-cluster jwt-headers libdeflate mbtiles mbtiles-store monitor-kafka monitor-micrometer ncwms \
     netcdf-ghrsst notification nsg-profiles ogcapi-changeset ogcapi-coverages ogcapi-dggs ogcapi-images ogcapi-maps \
     ogcapi-processes ogcapi-styles ogcapi-tiled-features ogcapi-tiles oseo proxy-base-ext rest-ext rest-openapi rest-upload \
     s3-geotiff schemaless-features smart-data-loader solr spatialjson stac-datastore taskmanager vector-mosaic vsi web-ogr \
-    web-service-auth webp wfs-freemarker wps-longitudinal-profile wps-remote";
+    notification-common notification-geonode singlestore wps-download-netcdf web-service-auth webp wfs-freemarker wps-longitudinal-profile wps-remote";
 
 #[test]
 fn the_manual_lists_each_extension_of_geoserver_as_covered_or_not() {

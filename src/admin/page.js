@@ -585,7 +585,7 @@ const REFUSED = {
   "bad-request": "not HTTP that every server reads in the same way", "https-redirect": "it came by http to a listener that redirects to https", "https-redirect-body": "the same, with a body",
   loop: "it came back to geofront: an upstream's url points at the front door", "shutting-down": "geofront was told to stop",
   "queue-full": "every slot was taken and the queue was full", "queue-timeout": "no slot came free within queue_timeout", shed: "it waited, and gave way in an overload",
-  "rate-limit": "above a rate of control_flow", "job-gone": "the upstream that began this execution does not serve", route: "a rule of [[routes]] refuses it", "public-path": "the path is not below geoserver.public_path", blacklist: "the client's address is shut out",
+  "rate-limit": "above a rate of control_flow", "job-gone": "the upstream that began this execution, or drew this document, does not serve", route: "a rule of [[routes]] refuses it", "public-path": "the path is not below geoserver.public_path", blacklist: "the client's address is shut out",
   "named-upstream-untrusted": "X-Geofront-Upstream from a peer that is not in trusted_identity", "named-upstream-no-administrator": "X-Geofront-Upstream from a user without ROLE_ADMINISTRATOR",
   "named-upstream-wrong-token": "X-Geofront-Upstream with a wrong token", "named-upstream-unknown": "X-Geofront-Upstream names no upstream",
   "named-upstream-read-only": "a change was meant for a replica", "named-upstream-unreachable": "the upstream that the request names accepts no connection", "local-fault": "this machine had no file descriptor, port or memory left",

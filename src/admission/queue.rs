@@ -41,7 +41,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use self::lane::{Front, Lane};
-use crate::config::Priority;
+use crate::config::{Effort, Priority};
 use crate::ogc::{PerClass, RequestClass};
 
 /// The waiting time that counts as one step of priority. Three steps are shorter than the default
@@ -63,9 +63,9 @@ pub struct SlotRequest {
     /// True if the request prefers the main. It then has a separate lane, because others of its
     /// class can go to another upstream.
     pub from_main: bool,
-    /// True if the request counts as heavy although its class does not. It then has a separate
-    /// lane, because others of its class may use more slots.
-    pub is_heavy: bool,
+    /// A request that is heavier or lighter than its class has a separate lane, because others of
+    /// its class may use other slots.
+    pub effort: Effort,
     /// Hash of the user.
     pub user: u64,
     pub arrived: Instant,
@@ -102,9 +102,9 @@ pub enum Offer<G> {
 }
 
 /// Identifies a lane: priority, class, [`SlotRequest::rules`], [`SlotRequest::from_main`],
-/// [`SlotRequest::is_heavy`]. Apart from the limits of users, either all requests of a lane can use
+/// [`SlotRequest::effort`]. Apart from the limits of users, either all requests of a lane can use
 /// a free slot or none can.
-type LaneKey = (Priority, RequestClass, u64, bool, bool);
+type LaneKey = (Priority, RequestClass, u64, bool, Effort);
 
 /// The number of waiters of one priority, and its maximum.
 #[derive(Clone, Copy, Debug)]
@@ -443,7 +443,7 @@ impl SlotRequest {
             self.class,
             self.rules,
             self.from_main,
-            self.is_heavy,
+            self.effort,
         )
     }
 }

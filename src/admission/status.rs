@@ -111,7 +111,7 @@ impl<T> Queue<T> {
 mod tests {
     use super::*;
     use crate::admission::SlotRequest;
-    use crate::config::Priority;
+    use crate::config::{Effort, Priority};
 
     #[test]
     fn waiters_are_counted_by_class_with_their_users_and_the_longest_wait() {
@@ -127,7 +127,7 @@ mod tests {
                 priority: Priority::FIRST,
                 rules: 0,
                 from_main: false,
-                is_heavy: false,
+                effort: Effort::OfClass,
                 user,
                 arrived: after(seconds),
                 is_retry: false,
@@ -167,7 +167,7 @@ mod tests {
                     priority: Priority::FIRST,
                     rules: 0,
                     from_main: false,
-                    is_heavy: false,
+                    effort: Effort::OfClass,
                     user,
                     arrived: start,
                     is_retry: false,

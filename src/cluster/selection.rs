@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use super::snapshot::Need;
 use super::{About, NoUpstream, Selection, Snapshot, Tried, UpstreamId};
+use crate::config::Effort;
 use crate::ogc::RequestClass;
 
 /// The upstreams that a request may go to.
 #[derive(Clone, Debug)]
 pub struct SelectionRequest {
     pub class: RequestClass,
-    /// True for a request that counts as heavy although its class does not: a map of many pixels.
-    pub is_heavy: bool,
+    pub effort: Effort,
     /// Shared by the requests that one upstream should answer: the tiles of a metatile.
     pub key: Option<u64>,
     pub tried: Tried,
@@ -40,7 +40,7 @@ impl SelectionRequest {
     pub fn of(class: RequestClass) -> Self {
         Self {
             class,
-            is_heavy: false,
+            effort: Effort::OfClass,
             key: None,
             tried: Tried::default(),
             main: MainPreference::No,
@@ -58,7 +58,7 @@ impl SelectionRequest {
     ) -> Result<Selection, NoUpstream> {
         let need = Need {
             class: self.class,
-            is_heavy: self.is_heavy,
+            effort: self.effort,
             key: self.key,
             about: self.about,
         };

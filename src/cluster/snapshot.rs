@@ -48,7 +48,7 @@ pub use self::slow::SlowUpstream;
 pub use self::tried::Tried;
 use super::{About, Concern, Tickets, Upstream, UpstreamId};
 use crate::balance::{Demand, KeysInFlight, Lease};
-use crate::config::{Config, ServedBy};
+use crate::config::{Config, Effort, ServedBy};
 use crate::ogc::{PerClass, RequestClass};
 
 /// Configuration and upstreams of one revision. Both are swapped together, so a reader never sees
@@ -303,9 +303,10 @@ impl Snapshot {
 
     /// Returns the slots that a request may use.
     fn demand_of(&self, need: Need) -> Demand {
-        match self.demands[need.class] {
-            Demand::Quick | Demand::Ordinary if need.is_heavy => Demand::Heavy,
-            demand => demand,
+        match (self.demands[need.class], need.effort) {
+            (Demand::Quick | Demand::Ordinary, Effort::Heavy) => Demand::Heavy,
+            (Demand::Heavy, Effort::Light) => Demand::Ordinary,
+            (demand, Effort::OfClass | Effort::Heavy | Effort::Light) => demand,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::control_flow::ControlFlow;
+use crate::ogc::Classified;
 
 /// The limit on an upstream's concurrent requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct Priority(u8);
 impl Priority {
     /// The priority that is served first.
     pub const FIRST: Self = Self(0);
+    /// The last priority of requests that are not heavy.
+    pub const LAST_LIGHT: Self = Self(1);
     /// The best priority of heavy requests.
     pub const HEAVY: Self = Self(2);
     /// The priority that is served last.
@@ -90,6 +93,29 @@ impl Priority {
     }
 }
 
+/// The work of a request, compared with that of others of its class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Effort {
+    #[default]
+    OfClass,
+    /// Counts as heavy although its class may not: a map of many pixels.
+    Heavy,
+    /// Does not count as heavy although its class may: a question about earlier work.
+    Light,
+}
+
+impl Effort {
+    /// Returns the priority of a request whose class has `of_class`.
+    #[must_use]
+    pub fn of(self, of_class: Priority) -> Priority {
+        match self {
+            Self::OfClass => of_class,
+            Self::Heavy => of_class.max(Priority::HEAVY),
+            Self::Light => of_class.min(Priority::LAST_LIGHT),
+        }
+    }
+}
+
 /// The table `[limits]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -116,9 +142,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// True if a map of so many pixels counts as heavy, although its class does not.
-    pub const fn is_heavy_map(&self, pixels: u32) -> bool {
-        self.heavy_map_pixels > 0 && pixels >= self.heavy_map_pixels
+    /// Returns how the work of this request compares with that of others of its class.
+    pub fn effort(&self, classified: &Classified) -> Effort {
+        if classified.is_light {
+            Effort::Light
+        } else if self.heavy_map_pixels > 0 && classified.pixels >= self.heavy_map_pixels {
+            Effort::Heavy
+        } else {
+            Effort::OfClass
+        }
     }
 }
 

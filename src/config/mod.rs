@@ -63,7 +63,7 @@ pub use diagnostics::{Diagnostics, Finding};
 pub use effective::Effective;
 pub use environment::{Environment, MapEnvironment};
 pub use geoserver::{Credentials, GeoServer, Secret};
-pub use limits::{Limits, MaxInFlight, PerUser, Priority};
+pub use limits::{Effort, Limits, MaxInFlight, PerUser, Priority};
 pub use listener::{CertificateTrouble, ClientCertificate, Listener, ListenerTls};
 pub use loaded::Loaded;
 pub use public_path::PublicPath;

@@ -24,7 +24,7 @@ pub(super) fn of(
     let mut usual = usual(classified, config);
     if classified.job.is_some() && only_main(classified).is_none() {
         usual.text = format!(
-            "the upstream that began the execution; if it is not known: {}",
+            "the upstream that began it; if it is not known: {}",
             usual.text
         );
         return usual;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::config::{Config, Limit, MaxInFlight, Priority, Rate, Rule};
+use crate::config::{Config, Effort, Limit, MaxInFlight, Rate, Rule};
 use crate::ogc::{Classified, RequestHead};
 
 /// The reason why a client of the blacklist is refused.
@@ -18,15 +18,15 @@ pub(super) fn is_blocked(address: Option<IpAddr>, config: &Config) -> bool {
 pub(super) fn queue(classified: &Classified, config: &Config) -> String {
     let limits = &config.limits;
     let of_class = config.classes[classified.class].priority;
-    let (priority, heavy) = if limits.is_heavy_map(classified.pixels) {
-        (
-            of_class.max(Priority::HEAVY),
-            ", heavy because of the size of the map (limits.heavy_map_pixels)",
-        )
-    } else if of_class.is_heavy() {
-        (of_class, ", heavy")
-    } else {
-        (of_class, "")
+    let effort = limits.effort(classified);
+    let priority = effort.of(of_class);
+    let heavy = match effort {
+        Effort::Heavy => ", heavy because of the size of the map (limits.heavy_map_pixels)",
+        Effort::Light if of_class.is_heavy() => {
+            ", not heavy: it is about work that was done before"
+        }
+        Effort::Light | Effort::OfClass if priority.is_heavy() => ", heavy",
+        Effort::Light | Effort::OfClass => "",
     };
     let has_slots = |cap: MaxInFlight| cap != MaxInFlight::Off;
     let waits = config

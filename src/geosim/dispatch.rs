@@ -35,6 +35,8 @@ pub(super) enum Part<'a> {
     OgcApi(&'a str),
     /// The path after `/web`.
     Web(&'a str),
+    /// The path after `/pdf`.
+    Printing(&'a str),
     Login,
     Logout,
     Static(&'a str),
@@ -164,6 +166,7 @@ fn mapped<'a>(request: &'a Request, inside: &'a str, scope: Scope<'a>) -> Option
         "gwc" => return Some(tiles(request, rest, scope)),
         "rest" => (RequestClass::Admin, Part::Rest(rest)),
         "ogc" => (ogc_api_class(request, rest), Part::OgcApi(rest)),
+        "pdf" => (RequestClass::Process, Part::Printing(rest)),
         "web" if rest.is_empty() => (RequestClass::Ui, Part::RedirectTo("/geoserver/web/")),
         "web" => (RequestClass::Ui, Part::Web(rest)),
         "login" | "j_spring_security_check" => (RequestClass::Ui, Part::Login),

@@ -16,6 +16,7 @@ use super::data_directory::{Contents, DataDirectory, Edit, LayerKind, StoreKind,
 use super::executions::Executions;
 use super::image::Painter;
 use super::locks::FeatureLocks;
+use super::printouts::Printouts;
 use super::request::Request;
 use super::sessions::Sessions;
 use super::tile_cache::{TileCache, TileLocks};
@@ -36,6 +37,7 @@ pub(super) struct Life {
     pub(super) feature_locks: FeatureLocks,
     pub(super) sessions: Sessions,
     pub(super) executions: Executions,
+    pub(super) printouts: Printouts,
     /// The importer counts from 0 in each life: the same number is another import on another
     /// instance.
     pub(super) imports: AtomicU32,
@@ -86,6 +88,7 @@ impl Life {
             feature_locks: FeatureLocks::default(),
             sessions: Sessions::default(),
             executions: Executions::default(),
+            printouts: Printouts::default(),
             imports: AtomicU32::new(0),
             restores: AtomicU32::new(0),
             unfinished: Mutex::default(),

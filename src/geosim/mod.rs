@@ -84,6 +84,8 @@ mod locks;
 mod ogc_api;
 mod ows;
 mod path;
+mod printing;
+mod printouts;
 mod request;
 mod rest;
 mod rest_catalog;

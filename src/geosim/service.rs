@@ -9,7 +9,9 @@ use super::kvp::Kvp;
 use super::life::Life;
 use super::ows::{finished, on_this_host};
 use super::request::Request;
-use super::{control_url, csw, ogc_api, rest, tiles, tiles_rest, wcs, web, wfs, wms, wps};
+use super::{
+    control_url, csw, ogc_api, printing, rest, tiles, tiles_rest, wcs, web, wfs, wms, wps,
+};
 use crate::ogc::RequestClass;
 
 /// The answer, and the capacity it holds until it is written.
@@ -32,6 +34,11 @@ pub(super) async fn execute(
             let done = work(life, class, request).await;
             finished(life, done, || ogc_api::answer(life, request, path))
         }
+        Part::Printing(path) if printing::draws(path) => {
+            let done = work(life, class, request).await;
+            finished(life, done, || printing::answer(life, request, path))
+        }
+        Part::Printing(path) => (printing::answer(life, request, path), None),
         Part::Tiles(call) => tiles::answer(life, request, class, &call).await,
         Part::Rest(path) => (rest::answer(life, request, path).await, None),
         Part::TilesRest(path) => (tiles_rest::answer(life, request, path), None),

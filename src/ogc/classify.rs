@@ -14,7 +14,7 @@ use super::processes::Processes;
 use super::route::{self, DispatcherPath, Route};
 use super::{
     BodyNeed, Clarity, Classified, RequestClass, RequestHead, Servers, Service, Span, gsr, ogc_api,
-    tiles,
+    printing, tiles,
 };
 
 /// The part of the body that the class depends on. For [`BodyNeed::Prefix`], [`classify`] needs the
@@ -36,7 +36,8 @@ pub fn body_need(head: &RequestHead<'_>, context: &str) -> BodyNeed {
                 | Route::Static { .. }
                 | Route::OgcApi { .. }
                 | Route::Gsr { .. }
-                | Route::KmlIcon { .. },
+                | Route::KmlIcon { .. }
+                | Route::Printing { .. },
             )
             | None => false,
         }
@@ -125,15 +126,21 @@ fn at_path(
     reading = with_login(reading, &kvp);
     let job = match route {
         Route::OgcApi { from, .. } => ogc_api::job(path, from),
+        Route::Printing { at } => printing::id(path, at),
         _ => kvp.job,
     };
+    let job = job.filter(|_| is_about_a_job(&reading, route));
+    let is_light = matches!(route, Route::Printing { at } if printing::is_light(path, at));
     let pixels = match reading.class {
         RequestClass::Map => kvp.image.pixels(reading.operation),
         _ => 0,
     };
     Classified {
         pixels,
-        job: job.filter(|_| is_about_a_job(&reading)),
+        job,
+        is_light: (is_light || job.is_some())
+            && reading.class == RequestClass::Process
+            && reading.clarity == Clarity::Plain,
         version: kvp.any_version(),
         workspace,
         layer: kvp.layer.or(layer),
@@ -143,10 +150,12 @@ fn at_path(
 }
 
 /// True for a request about an execution that an earlier request began.
-fn is_about_a_job(reading: &Interpretation) -> bool {
+fn is_about_a_job(reading: &Interpretation, route: Route) -> bool {
+    let is_of_another = reading.service == Some(Service::OgcApi)
+        || matches!(route, Route::Printing { .. }) && reading.service.is_none();
     reading.class == RequestClass::Process
         && reading.operation != Some("Execute")
-        && (reading.operation.is_some() || reading.service == Some(Service::OgcApi))
+        && (reading.operation.is_some() || is_of_another)
 }
 
 /// The reading of a request that proves a login by a parameter. GeoServer's filters take the proof
@@ -183,7 +192,10 @@ fn beside_other_routes(
     // The tile services compare their readings with the dispatcher's themselves.
     let is_settled = match route {
         // The exact mappings take precedence over workspaces.
-        Route::Ui { .. } | Route::Admin { .. } | Route::Unmapped { .. } => true,
+        Route::Ui { .. }
+        | Route::Admin { .. }
+        | Route::Unmapped { .. }
+        | Route::Printing { .. } => true,
         Route::Tiles { workspace, .. } => workspace.is_none(),
         _ => false,
     };
@@ -258,6 +270,7 @@ fn at_route(
         Route::OgcApi { from, workspace } => {
             (ogc_api::reading(head, path, from, kvp), workspace, None)
         }
+        Route::Printing { at } => (printing::reading(head.method, path, at, kvp), None, None),
         Route::Tiles {
             from,
             workspace,
@@ -296,6 +309,7 @@ impl Classified {
             clarity,
             processes,
             job: None,
+            is_light: false,
             pixels: 0,
         }
     }
@@ -375,6 +389,8 @@ fn preflight(target: &[u8], context: &str) -> Interpretation {
             | Route::Gsr { .. }
             | Route::KmlIcon { .. }
             | Route::Ows(_) => LIGHT,
+            Route::Printing { at } if printing::is_known(path, at) => LIGHT,
+            Route::Printing { .. } => Interpretation::unknown("OPTIONS of no page of printing"),
         }
     };
     let resolved = of_path(&path);

@@ -80,7 +80,8 @@ pub fn metatile(head: &RequestHead<'_>, context: &str) -> Option<u64> {
         | Route::Static { .. }
         | Route::OgcApi { .. }
         | Route::Gsr { .. }
-        | Route::KmlIcon { .. } => return None,
+        | Route::KmlIcon { .. }
+        | Route::Printing { .. } => return None,
     };
     Some(tile?.number(&scope, &parameters))
 }

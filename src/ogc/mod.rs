@@ -35,6 +35,7 @@ mod operation;
 mod pairs;
 mod path;
 mod path_pattern;
+mod printing;
 mod processes;
 mod route;
 mod subject;
@@ -174,6 +175,9 @@ pub struct Classified {
     pub processes: Processes,
     /// The identifier of the execution that the request is about, begun by an earlier one.
     pub job: Option<Span>,
+    /// True if the request costs little although its class does not: it asks for the state or the
+    /// result of an execution, for a printed document, or for what the printing module offers.
+    pub is_light: bool,
     /// Pixels of the image that a map request asks for. `u32::MAX` for a document to print and for
     /// an animation, whose work they do not bound; 0 if the size is not known, and in other
     /// classes.

@@ -49,6 +49,8 @@ pub(super) fn reading(
         (RequestClass::Tile, "a tile of OGC API Tiles")
     } else if path.name(from).is("maps") && path.name(path.len() - 1).is("map") {
         (RequestClass::Map, "a map of OGC API Maps")
+    } else if path.name(from).is("maps") && is_map_info(path) {
+        (RequestClass::Info, "a question about a map of OGC API Maps")
     } else if path.name(from).is("coverages")
         && (from + 1..path.len()).any(|at| path.name(at).is("coverage"))
     {
@@ -135,6 +137,16 @@ fn is_search(path: &Path<'_>, from: usize) -> bool {
         }
         _ => false,
     }
+}
+
+/// `map/info`, as `MapsService` has it below a collection's style.
+fn is_map_info(path: &Path<'_>) -> bool {
+    let is_at = |back: usize, name: &str| {
+        path.len()
+            .checked_sub(back)
+            .is_some_and(|at| path.name(at).is(name))
+    };
+    is_at(1, "info") && is_at(2, "map")
 }
 
 fn is_tile(path: &Path<'_>, from: usize) -> bool {

@@ -41,6 +41,10 @@ pub(super) enum Route {
     KmlIcon {
         workspace: Option<Span>,
     },
+    /// Printing; `at` is the segment behind `/pdf`.
+    Printing {
+        at: usize,
+    },
 }
 
 /// The service, operation, workspace and layer that an address of GeoServer's dispatcher names.
@@ -116,11 +120,7 @@ pub(super) fn find(path: &Path<'_>, base: usize) -> Route {
                 reason: "/temp holds files that one GeoServer left there",
             };
         }
-        b"pdf" => {
-            return Route::Unmapped {
-                reason: "/pdf (printing) keeps its files on one GeoServer",
-            };
-        }
+        b"pdf" => return Route::Printing { at: base + 1 },
         _ => {}
     }
     if let Some(route) = mapped(path, base, base) {

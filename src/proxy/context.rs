@@ -7,7 +7,7 @@ use crate::admission::{Client, ConcurrencyKeys};
 use crate::balance::{Lease, Watch};
 use crate::catalog_writes::scope;
 use crate::cluster::{About, Cause, Snapshot, Subject, Tried, Upstream};
-use crate::config::{ClassConfig, PeerTrust, RouteRule};
+use crate::config::{ClassConfig, Effort, PeerTrust, RouteRule};
 use crate::metrics::HeldBytes;
 use crate::ogc::{Classified, RequestClass, Retryable};
 use crate::traces::RunningTrace;
@@ -124,6 +124,7 @@ const UNDECIDED: Classified = Classified {
     clarity: crate::ogc::Clarity::Unreadable,
     processes: crate::ogc::Processes::NONE,
     job: None,
+    is_light: false,
     pixels: 0,
 };
 
@@ -186,10 +187,9 @@ impl Context {
         &self.snapshot.config.classes[self.classified.class]
     }
 
-    /// True for a map of so many pixels that it counts as heavy.
-    pub(super) fn is_heavy_map(&self) -> bool {
-        let limits = &self.snapshot.config.limits;
-        limits.is_heavy_map(self.classified.pixels)
+    /// How the work of the request compares with that of others of its class.
+    pub(super) fn effort(&self) -> Effort {
+        self.snapshot.config.limits.effort(&self.classified)
     }
 
     pub(super) fn route(&self) -> Option<&RouteRule> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::*;
 use crate::admission::{ClassWaiting, Client, STANDING_AFTER, UserWaiting};
 use crate::cluster::{Action, Cause, Event, MainPreference, Mode, Outcome, ProbeReport};
-use crate::config::{Config, MapEnvironment};
+use crate::config::{Config, Effort, MapEnvironment};
 use crate::ogc::{self, RequestHead};
 
 const MAP: &str = "/geoserver/wms?service=WMS&request=GetMap";
@@ -80,7 +80,7 @@ impl World {
             priority,
             rules,
             from_main,
-            is_heavy: false,
+            effort: Effort::OfClass,
             user,
             arrived: self.now,
             is_retry: false,

@@ -1,4 +1,4 @@
-//! Executions in the background: only the GeoServer that began one knows it.
+//! Executions in the background and printed documents: only the GeoServer that began one has it.
 
 use geofront::geosim::{Fault, Instance};
 
@@ -110,4 +110,84 @@ async fn a_replica_that_left_the_configuration_takes_its_executions_with_it() {
         .await
         .unwrap();
     assert_eq!(answer.status, 503, "{}", answer.text());
+}
+
+const SPEC: &[u8] = b"POST /geoserver/pdf/create.json HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+
+impl Rig {
+    /// Prints a map; the instance that drew it, and the path of the document.
+    async fn print(&self) -> (String, String) {
+        let answer = self.client().await.request(SPEC).await.unwrap();
+        let document: serde_json::Value =
+            serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{}", answer.text()));
+        let address = document["getURL"].as_str().expect("it has an address");
+        let path = &address[address.find("/geoserver/pdf/").expect("it is of printing")..];
+        (answer.served_by().to_owned(), path.to_owned())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_printed_document_is_requested_from_the_replica_that_drew_it() {
+    let rig = Plan::replicas(3)
+        .with("[classes.process]\nserved_by = \"replicas\"")
+        .start()
+        .await;
+    let mut printed = Vec::new();
+    for _ in 0..6 {
+        printed.push(rig.print().await);
+    }
+    let first = printed[0].0.clone();
+    assert!(
+        printed.iter().any(|(node, _)| *node != first),
+        "{printed:?}"
+    );
+    for (node, document) in printed.iter().cycle().take(24) {
+        let answer = rig.get(document).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(answer.body.starts_with(b"%PDF"));
+        assert_eq!(answer.served_by(), node);
+    }
+    // One that was never drawn goes where printing goes.
+    let nowhere = rig.get("/geoserver/pdf/x.pdf.printout").await;
+    assert_eq!(nowhere.status, 404);
+    assert!(nowhere.served_by().starts_with("slave"));
+    let offer = rig.get("/geoserver/pdf/info.json").await;
+    assert!(offer.text().contains("createURL") && offer.served_by().starts_with("slave"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn printing_is_on_the_main_where_the_main_runs_processes() {
+    let rig = Plan::replicas(2).start().await;
+    for _ in 0..4 {
+        let (node, document) = rig.print().await;
+        assert_eq!(node, "main");
+        let answer = rig.get(&document).await;
+        assert_eq!((answer.status, answer.served_by()), (200, "main"));
+    }
+    let offer = rig.get("/geoserver/pdf/info.json").await;
+    assert_eq!((offer.status, offer.served_by()), (200, "main"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_printed_document_whose_replica_is_gone_is_an_error_that_says_so() {
+    let rig = Plan::replicas(2)
+        .with("[classes.process]\nserved_by = \"replicas\"")
+        .start()
+        .await;
+    let (node, document) = rig.print().await;
+    rig.replica(&node).suffers(Fault::Refuse);
+    rig.until("it is down", |rig| {
+        rig.upstreams()
+            .iter()
+            .any(|upstream| upstream.name.as_str() == node && !upstream.eligible)
+    })
+    .await;
+    let answer = rig.get(&document).await;
+    assert_eq!(answer.status, 503);
+    assert!(
+        answer.text().contains("drew this document"),
+        "{}",
+        answer.text()
+    );
+    assert!(answer.header("retry-after").is_some());
 }

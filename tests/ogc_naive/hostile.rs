@@ -9,7 +9,7 @@ use crate::oracle::Request;
 use crate::spelling::{Spelling, spelling};
 
 /// Addresses of every part of GeoServer, below its context.
-const ADDRESSES: [&str; 73] = [
+const ADDRESSES: [&str; 80] = [
     "",
     "ows",
     "wms",
@@ -83,9 +83,16 @@ const ADDRESSES: [&str; 73] = [
     "a/b/c/wfs",
     "a/b/c/ows",
     "mapml/viewer/a",
+    "pdf/create.json",
+    "pdf/info.json",
+    "pdf/1.pdf.printout",
+    "pdf/wfs",
+    "pdf/geor/wfs",
+    "geor/pdf/create.json",
+    "ogc/maps/v1/collections/a/styles/b/map/info",
 ];
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 26] = [
     "geoserver",
     "rest",
     "wms",
@@ -110,6 +117,8 @@ const NAMES: [&str; 24] = [
     "icon",
     "execution",
     "wps",
+    "pdf",
+    "print.pdf",
 ];
 
 /// Segments to insert before a segment.

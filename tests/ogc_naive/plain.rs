@@ -7,7 +7,7 @@ use proptest::sample::select;
 use crate::oracle::{Request, SERVICES};
 
 /// Addresses outside the dispatcher, with the matching methods.
-const OTHERS: [(&str, &str); 50] = [
+const OTHERS: [(&str, &str); 60] = [
     ("GET", "/"),
     ("GET", "/web/wicket/page?3"),
     ("POST", "/j_spring_security_check"),
@@ -82,6 +82,19 @@ const OTHERS: [(&str, &str); 50] = [
     ("GET", "/oseo/search?parentIdentifier=a"),
     ("GET", "/geor/roads/north/wms?request=GetMap&layers=roads"),
     ("GET", "/mapml/viewer/widget/mapml-viewer.js"),
+    ("GET", "/pdf/info.json?var=printCapabilities"),
+    ("POST", "/pdf/create.json"),
+    ("POST", "/pdf/print.pdf"),
+    ("GET", "/pdf/print.pdf?spec={}"),
+    ("GET", "/pdf/4710.pdf.printout"),
+    ("HEAD", "/pdf/4710.pdf.printout"),
+    ("GET", "/pdf/create.json"),
+    ("GET", "/pdf/other"),
+    ("OPTIONS", "/pdf/create.json"),
+    (
+        "GET",
+        "/ogc/maps/v1/collections/a/styles/b/map/info?i=1&j=1",
+    ),
 ];
 
 /// Parameters that do not change the class.

@@ -210,6 +210,14 @@ pub(crate) fn check(request: &Request) {
         "{}\npasses for a short process as {found:?}, and some server takes it for {long:?}",
         input_of(request).escape_ascii()
     );
+    let work = oracle::meanings(request)
+        .into_iter()
+        .find(oracle::Meaning::is_work);
+    assert!(
+        work.is_none() || !found.is_light,
+        "{}\npasses for a light request as {found:?}, and some server takes it for {work:?}",
+        input_of(request).escape_ascii()
+    );
     // Replicas serve reads, and processes where they are configured to.
     let may_leave_the_main =
         found.class.is_read() || found.class == RequestClass::Process && !found.stays_on_main();

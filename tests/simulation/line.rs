@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use geofront::admission::{SlotRequest, WaiterId};
-use geofront::config::Priority;
+use geofront::config::{Effort, Priority};
 use geofront::ogc::RequestClass;
 
 use crate::requests::Request;
@@ -25,7 +25,7 @@ pub(crate) struct Waiting {
 }
 
 /// Waiters of one lane can go at the same times, apart from the limits of their users.
-type Lane = (RequestClass, Priority, u64, bool, bool);
+type Lane = (RequestClass, Priority, u64, bool, Effort);
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ impl Waiting {
             self.slot_request.priority,
             self.slot_request.rules,
             self.request.from_main,
-            self.request.is_large,
+            self.request.effort,
         )
     }
 

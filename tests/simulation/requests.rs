@@ -6,7 +6,7 @@ use geofront::admission::{Client, ConcurrencyKeys};
 use geofront::cluster::{
     About, MainPreference, NoUpstream, Selection, SelectionRequest, Snapshot, Tried, UpstreamId,
 };
-use geofront::config::{Config, PerUser, Priority};
+use geofront::config::{Config, Effort, PerUser, Priority};
 use geofront::ogc::{self, RequestClass, RequestHead};
 
 use crate::chance::Chance;
@@ -24,8 +24,8 @@ pub(crate) struct Request {
     pub(crate) class: RequestClass,
     /// The layer that a map shows.
     pub(crate) layer: Option<Layer>,
-    /// It is a map of many pixels, which counts as heavy.
-    pub(crate) is_large: bool,
+    /// Heavy for a map of many pixels, light for a question about an execution.
+    pub(crate) effort: Effort,
     /// The metatile that it has in common with other tiles.
     pub(crate) metatile: Option<u64>,
     /// The reader has just changed the catalog: the main is preferred.
@@ -90,7 +90,8 @@ impl Request {
     /// The slots that it may use.
     pub(crate) fn kind(&self, config: &Config) -> Kind {
         match Kind::of(self.class, config) {
-            Kind::Quick | Kind::Ordinary if self.is_large => Kind::Heavy,
+            Kind::Quick | Kind::Ordinary if self.effort == Effort::Heavy => Kind::Heavy,
+            Kind::Heavy if self.effort == Effort::Light => Kind::Ordinary,
             kind => kind,
         }
     }
@@ -118,7 +119,7 @@ impl Request {
         };
         let request = SelectionRequest {
             class: self.class,
-            is_heavy: self.is_large,
+            effort: self.effort,
             key: self.metatile,
             tried: self.tried.clone(),
             main,
@@ -162,12 +163,16 @@ impl World {
         let (claim, held) = (self.claim(user, class), self.held(user, class));
         let naively = (self.is_read(class) && !from_main).then(|| self.naive_chance());
         let (tried, keys) = (Tried::default(), Vec::new());
-        let is_large = class == RequestClass::Map && self.chance.percent(10);
+        let effort = match class {
+            RequestClass::Map if self.chance.percent(10) => Effort::Heavy,
+            RequestClass::Process if user == 0 => Effort::Light,
+            _ => Effort::OfClass,
+        };
         let layer = (class == RequestClass::Map).then(|| Layer::random(&mut self.chance));
         self.seek(Request {
             class,
             layer,
-            is_large,
+            effort,
             metatile,
             from_main,
             user,

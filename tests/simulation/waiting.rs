@@ -21,7 +21,7 @@ use geofront::admission::{
     Waitlist, WaitlistAnswer, WaitlistResult, may_bypass,
 };
 use geofront::cluster::{ClusterStatus, NoUpstream, Selection};
-use geofront::config::Priority;
+use geofront::config::{Effort, Priority};
 use geofront::ogc::RequestClass;
 
 use crate::line::Waiting;
@@ -61,7 +61,7 @@ impl World {
             priority: self.priority_of(&request),
             rules: request.claim.fingerprint(),
             from_main: request.from_main,
-            is_heavy: request.is_large,
+            effort: request.effort,
             user: request.user,
             arrived: self.now,
             is_retry: request.is_retry(),
@@ -226,11 +226,11 @@ impl World {
 
     fn priority_of(&self, request: &Request) -> Priority {
         let of_class = self.config.classes[request.class].priority;
-        let heavy = Priority::new(2).expect("there is a priority 2");
-        request.priority(if request.is_large {
-            of_class.max(heavy)
-        } else {
-            of_class
+        let [_, light, heavy, _] = Priority::ALL;
+        request.priority(match request.effort {
+            Effort::OfClass => of_class,
+            Effort::Heavy => of_class.max(heavy),
+            Effort::Light => of_class.min(light),
         })
     }
 

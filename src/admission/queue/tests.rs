@@ -20,7 +20,7 @@ fn slot_request(class: RequestClass, user: u64, arrived: Instant) -> SlotRequest
         priority,
         rules: 0,
         from_main: false,
-        is_heavy: false,
+        effort: Effort::OfClass,
         user,
         arrived,
         is_retry: false,

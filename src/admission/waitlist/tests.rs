@@ -2,6 +2,7 @@
 
 use super::super::concurrency_keys::tests::{MAP, client, keys, limits};
 use super::*;
+use crate::config::Effort;
 
 /// Any request may have any of these slots.
 #[derive(Default)]
@@ -83,7 +84,7 @@ impl Rig {
             priority: Priority::FIRST,
             rules: keys.fingerprint(),
             from_main: false,
-            is_heavy: false,
+            effort: Effort::OfClass,
             user,
             arrived: self.now,
             is_retry: false,

@@ -1,14 +1,14 @@
 //! What a request needs of the upstreams of a snapshot.
 
 use crate::cluster::About;
+use crate::config::Effort;
 use crate::ogc::RequestClass;
 
 /// The properties of a request on which the choice of its upstream depends.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cluster) struct Need {
     pub(in crate::cluster) class: RequestClass,
-    /// True if it counts as heavy although its class does not.
-    pub(in crate::cluster) is_heavy: bool,
+    pub(in crate::cluster) effort: Effort,
     /// Shared by the requests that one upstream should answer.
     pub(in crate::cluster) key: Option<u64>,
     pub(in crate::cluster) about: About,
@@ -19,7 +19,7 @@ impl Need {
     pub(in crate::cluster) fn of(class: RequestClass) -> Self {
         Self {
             class,
-            is_heavy: false,
+            effort: Effort::OfClass,
             key: None,
             about: About::Anything,
         }

@@ -6,7 +6,7 @@ use super::fixture::{SLOW_START, World, change, config, name, refused, with_read
 use crate::balance::{AFFINITY_OVERFLOW, LearnedCap, RESERVE};
 use crate::cluster::snapshot::Need;
 use crate::cluster::{HealthState, NoUpstream, Outcome, Selection, SelectionRequest, Tried};
-use crate::config::{Config, MainReads, MaxInFlight, Priority, ServedBy};
+use crate::config::{Config, Effort, MainReads, MaxInFlight, Priority, ServedBy};
 use crate::ogc::RequestClass::{self, Admin, Capabilities, Feature, Map, Process, Tile, Ui};
 
 fn with_cap(replicas: usize, cap: u32) -> Config {
@@ -82,7 +82,7 @@ fn a_map_of_many_pixels_counts_as_heavy_whatever_its_class_may_use() {
     let world = World::configured_up(with_cap(1, 8));
     let snapshot = world.snapshot();
     let request = SelectionRequest {
-        is_heavy: true,
+        effort: Effort::Heavy,
         ..SelectionRequest::of(Map)
     };
     let select = || request.select(&snapshot, false, world.now);

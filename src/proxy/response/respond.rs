@@ -50,7 +50,7 @@ pub enum Refusal {
     RateLimited,
     /// An address that is shut out.
     Blocked,
-    /// The upstream that began an execution, and alone knows it, does not serve.
+    /// The upstream that began an execution or drew a document, and alone has it, does not serve.
     JobGone,
     /// A rule of the operator refuses the request.
     Route,
@@ -271,7 +271,7 @@ impl Refusal {
             }
             Self::Blocked => "Requests from this address are not accepted.",
             Self::JobGone => {
-                "The part of the map service that began this execution does not serve at the moment. If it was restarted, the execution and its result are lost."
+                "The part of the map service that began this execution, or drew this document, does not serve at the moment. If it was restarted, the result may be lost."
             }
             Self::Route => "This service does not accept requests of this kind from here.",
             Self::PublicPath => "There is no map service at this address.",

@@ -218,7 +218,7 @@ impl FrontDoor {
             priority: self.priority(session, ctx),
             rules: ctx.concurrency_keys.fingerprint(),
             from_main: ctx.reads_from_main,
-            is_heavy: ctx.is_heavy_map(),
+            effort: ctx.effort(),
             user: ctx.client.unwrap_or_else(|| self.client(session, ctx)).user,
             arrived: now,
             is_retry: ctx.attempts > 0,
@@ -227,12 +227,7 @@ impl FrontDoor {
 
     /// The priority of the class, moved by the header of a trusted proxy.
     fn priority(&self, session: &Session, ctx: &Context) -> Priority {
-        let of_class = ctx.class_config().priority;
-        let of_class = if ctx.is_heavy_map() {
-            of_class.max(Priority::HEAVY)
-        } else {
-            of_class
-        };
+        let of_class = ctx.effort().of(ctx.class_config().priority);
         let Some(rule) = ctx
             .snapshot
             .config
@@ -283,7 +278,7 @@ fn selection_request(session: &Session, ctx: &Context) -> SelectionRequest {
     };
     SelectionRequest {
         class: ctx.class(),
-        is_heavy: ctx.is_heavy_map(),
+        effort: ctx.effort(),
         key: ctx.metatile,
         tried: ctx.tried.clone(),
         main,

@@ -1,5 +1,5 @@
-//! Executions in the background: the upstream that begins one is remembered, and requests about it
-//! go there. See `upstream/jobs.rs`.
+//! Executions in the background, and printed documents: the upstream that begins one is remembered,
+//! and requests about it go there. See `upstream/jobs.rs`.
 
 use std::sync::Arc;
 use std::time::Instant;

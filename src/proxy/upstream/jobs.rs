@@ -1,8 +1,9 @@
 //! The upstreams that run executions in the background, or keep their results.
 //!
-//! Only the GeoServer that began an execution knows its state and its result. Where several
-//! upstreams run processes, the answers are read for the identifiers of executions, and later
-//! requests about one go to the upstream that gave it. Bounded in number and in time. The first
+//! Only the GeoServer that began an execution knows its state and its result, and only the one that
+//! drew a document to print has its file. Where several upstreams run processes, the answers are
+//! read for the identifiers of executions and documents, and later requests about one go to the
+//! upstream that gave it. Bounded in number and in time. The first
 //! upstream that names an identifier keeps it: a client can make an upstream repeat a text, and so
 //! must not be able to move the execution of another client.
 
@@ -36,6 +37,9 @@ const MARKS: [&[u8]; 4] = [
     b"\"jobid\":\"",
     b"\"jobid\": \"",
 ];
+
+/// The end of the address of a printed document, behind its identifier.
+const PRINTED: &[u8] = b".printout";
 
 /// The upstream that began an execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,25 +106,39 @@ impl Jobs {
 /// the end of a text that continues may be longer, so it counts only if `is_end`.
 pub(in crate::proxy) fn ids_in(text: &[u8], is_end: bool) -> Vec<&[u8]> {
     let mut ids = Vec::new();
-    let is_of_id = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     for at in 0..text.len() {
-        let Some(mark) = MARKS.iter().find(|mark| begins_with(&text[at..], mark)) else {
+        let Some(id) = id_before(text, at).or_else(|| id_behind(text, at, is_end)) else {
             continue;
         };
-        let rest = &text[at + mark.len()..];
-        let Some(length) = rest
-            .iter()
-            .position(|byte| !is_of_id(byte))
-            .or_else(|| is_end.then_some(rest.len()))
-        else {
-            continue;
-        };
-        let id = &rest[..length];
-        if (1..=MAX_ID).contains(&length) && ids.len() < MAX_IDS && !ids.contains(&id) {
+        if (1..=MAX_ID).contains(&id.len()) && ids.len() < MAX_IDS && !ids.contains(&id) {
             ids.push(id);
         }
     }
     ids
+}
+
+/// The identifier of the printed document whose address ends at `at`.
+fn id_before(text: &[u8], at: usize) -> Option<&[u8]> {
+    if !text[at..].starts_with(PRINTED) {
+        return None;
+    }
+    let start = text[..at].iter().rposition(|byte| !is_of_id(byte))?;
+    (text[start] == b'/').then(|| &text[start + 1..at])
+}
+
+/// The identifier behind a mark that begins at `at`.
+fn id_behind(text: &[u8], at: usize, is_end: bool) -> Option<&[u8]> {
+    let mark = MARKS.iter().find(|mark| begins_with(&text[at..], mark))?;
+    let rest = &text[at + mark.len()..];
+    let length = rest
+        .iter()
+        .position(|byte| !is_of_id(byte))
+        .or_else(|| is_end.then_some(rest.len()))?;
+    Some(&rest[..length])
+}
+
+fn is_of_id(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.".contains(byte)
 }
 
 fn begins_with(text: &[u8], mark: &[u8]) -> bool {
@@ -152,6 +170,9 @@ mod tests {
             ids_in(b"{\"jobID\":\"b.2\",\"x\":\"executionId=b.2&\"}", false),
             [b"b.2"]
         );
+        let printed = b"{\"getURL\":\"http://h/geoserver/pdf/4710.pdf.printout\"}";
+        assert_eq!(ids_in(printed, false), [b"4710.pdf"]);
+        assert!(ids_in(b"4710.pdf.printout /.printout =a.printout", true).is_empty());
         assert!(ids_in(b"executionId=&/jobs/?", true).is_empty());
         let long = [&b"executionId="[..], &[b'a'; MAX_ID + 1]].concat();
         assert!(ids_in(&long, true).is_empty());

@@ -25,6 +25,7 @@ pub(super) fn at(place: &Place, request: &Request, query: &[u8]) -> Vec<Meaning>
         Place::Files if reads => vec![Meaning::of_class(RequestClass::Static)],
         Place::KmlIcon if reads => vec![Meaning::of_service(RequestClass::Info, "WMS")],
         Place::Files | Place::KmlIcon => vec![Meaning::of_class(RequestClass::Unknown)],
+        Place::Printing { name } => vec![printing(name, &request.method)],
         Place::OgcApi { segments } => vec![ogc_api(segments, &request.method)],
         Place::Gsr { segments } => vec![gsr(segments, &request.method)],
         Place::Tiles { segments } => tiles(segments, request, query),
@@ -39,6 +40,25 @@ pub(super) fn preflight(place: &Place) -> Meaning {
         Place::Rest => Meaning::of_service(RequestClass::Admin, "REST"),
         Place::Always(class) => Meaning::of_class(*class),
         _ => Meaning::of_class(RequestClass::Static),
+    }
+}
+
+/// Returns the meaning at the printing servlet, which runs something at each of its four pages.
+fn printing(name: &str, method: &str) -> Meaning {
+    let is_document = name.len() > ".printout".len() && name.ends_with(".printout");
+    let is_known = match method {
+        "GET" | "HEAD" => is_document || name == "info.json" || name == "print.pdf",
+        "POST" => name == "create.json" || name == "print.pdf",
+        _ => false,
+    };
+    let class = if is_known {
+        RequestClass::Process
+    } else {
+        RequestClass::Unknown
+    };
+    Meaning {
+        is_long: is_known && !is_document && name != "info.json",
+        ..Meaning::of_class(class)
     }
 }
 
@@ -464,6 +484,7 @@ fn ogc_api(segments: &[String], method: &str) -> Meaning {
         _ if !reads => RequestClass::Transaction,
         _ if is_tile => RequestClass::Tile,
         ["maps", .., "map"] => RequestClass::Map,
+        ["maps", .., "map", "info"] => RequestClass::Info,
         ["coverages", below @ ..] if below.contains(&"coverage") => RequestClass::Coverage,
         _ => RequestClass::Feature,
     };

@@ -15,6 +15,8 @@ pub(super) enum Place {
     Ows { segments: Vec<String> },
     /// Pictures for placemarks.
     KmlIcon,
+    /// The printing servlet, and the name of its page or document.
+    Printing { name: String },
     /// GeoWebCache's tile services; what follows `/gwc/service`.
     Tiles { segments: Vec<String> },
     /// The OGC APIs; the segments follow `/ogc`.
@@ -49,7 +51,12 @@ pub(super) fn places(segments: &[String], is_literal: bool) -> Places {
             segments: segments.to_vec(),
         });
     }
-    let is_closed = |place: &Place| matches!(place, Place::Always(_) | Place::Rest);
+    let is_closed = |place: &Place| {
+        matches!(
+            place,
+            Place::Always(_) | Place::Rest | Place::Printing { .. }
+        )
+    };
     if usual.iter().any(is_closed) {
         unusual.clear();
     }
@@ -75,6 +82,9 @@ fn usual(segments: &[String]) -> Vec<Place> {
     ];
     if pages.contains(&first) || first.starts_with("j_spring_") || first.starts_with("j_acegi_") {
         return vec![Place::Always(RequestClass::Ui)];
+    }
+    if let ("pdf", [_, name]) = (first, segments) {
+        return vec![Place::Printing { name: name.clone() }];
     }
     if first == "temp" || first == "pdf" {
         return vec![Place::Always(RequestClass::Unknown)];

@@ -50,7 +50,8 @@ pub(crate) struct Meaning {
     pub(crate) operation: Option<String>,
     /// A process runs that changes the catalog.
     pub(crate) imports: bool,
-    /// A process runs, and not only `gs:Buffer` with its result as the answer.
+    /// A process runs or a document is drawn, and not only `gs:Buffer` with its result as the
+    /// answer.
     pub(crate) is_long: bool,
 }
 
@@ -86,6 +87,13 @@ impl Meaning {
 }
 
 impl Meaning {
+    /// Whether a process runs or a document is drawn.
+    pub(crate) fn is_work(&self) -> bool {
+        let is_printed = self.service.is_none() && self.is_long;
+        self.class == RequestClass::Process
+            && (is_printed || self.operation.as_deref() == Some("execute"))
+    }
+
     /// Whether a replica must not do it, whichever upstreams run processes: it changes what only
     /// the main may change.
     pub(crate) fn changes_something(&self) -> bool {

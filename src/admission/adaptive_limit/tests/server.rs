@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{AdaptiveLimit, Answered};
 use crate::admission::{Offer, Pushed, Queue, SlotRequest};
-use crate::config::{MaxInFlight, Priority};
+use crate::config::{Effort, MaxInFlight, Priority};
 use crate::hash::SplitMix64;
 use crate::ogc::RequestClass;
 
@@ -317,7 +317,7 @@ impl Simulation {
             priority: priority.unwrap(),
             rules: 0,
             from_main: false,
-            is_heavy: false,
+            effort: Effort::OfClass,
             user: (self.chance.uniform() * 50.0) as u64,
             arrived: self.at(self.now),
             is_retry: false,
