@@ -1,6 +1,6 @@
 # The two commands of the README, and those of CONTRIBUTING.md. Each installs the packages that it needs (scripts/setup.sh).
 
-.PHONY: demo test soak search worlds bench bench-catalog bench-mix fuzz build release deb deb-trial dist kubernetes dashboard h2spec deny setup screenshots
+.PHONY: demo test soak search worlds bench bench-catalog bench-mix fuzz build release deb deb-trial image-trial dist kubernetes dashboard h2spec deny setup screenshots
 
 ## A simulated GeoServer cluster behind a real front door, in one process, with a map page. ARGS="--replicas 5" goes to `geofront demo`.
 ## The first build takes some minutes, and cargo prints its progress; afterwards the demo is up within 10 s.
@@ -94,6 +94,12 @@ deb:
 deb-trial:
 	@scripts/setup.sh build deb-trial
 	@scripts/deb-trial.sh $(ARGS)
+
+## Builds the container image with the binary of `make build`, and runs it before a simulated cluster: without root, on a read-only root
+## file system, with its health check. Needs root and podman. ARGS=BINARY takes another binary.
+image-trial:
+	@scripts/setup.sh build image-trial
+	@scripts/image-trial.sh $(ARGS)
 
 ## Lints and renders the Helm chart, and validates it and the plain manifests against the schemas of Kubernetes. Needs Go.
 kubernetes:

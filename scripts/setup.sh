@@ -2,7 +2,7 @@
 # Installs what a make target needs and this machine lacks, from Debian's packages; for `test` also the Python clients of
 # tests/real/clients, into target/clients. Does nothing where nothing is missing.
 #
-#   scripts/setup.sh build|test|bench|deb-trial|release ...
+#   scripts/setup.sh build|test|bench|deb-trial|image-trial|release ...
 #
 # Services that come with a package are not started: only the programs are used, each test starts its own.
 set -eu
@@ -35,13 +35,18 @@ needs() {
         echo "debootstrap debootstrap"
         echo "systemd-nspawn systemd-container"
         ;;
+    image-trial)
+        echo "podman podman"
+        echo "runc runc"
+        echo "debootstrap debootstrap"
+        ;;
     release)
         # Profiles are read by the tool of the LLVM that the compiler was built with, or a later one.
         llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
         echo "/usr/lib/llvm-$llvm/bin/llvm-profdata llvm-$llvm"
         ;;
     *)
-        echo "setup: no group is called '$1': build, test, bench, deb-trial or release" >&2
+        echo "setup: no group is called '$1': build, test, bench, deb-trial, image-trial or release" >&2
         exit 64
         ;;
     esac
