@@ -201,7 +201,10 @@ fn the_container_image_copies_files_that_exist_and_starts_as_another_user_than_r
         }
     }
     assert!(text.contains("\nUSER 10001:10001\n"), "{text}");
-    assert!(text.contains("\nENV STATE_DIRECTORY=/var/lib/geofront\n"), "{text}");
+    assert!(
+        text.contains("\nENV STATE_DIRECTORY=/var/lib/geofront\n"),
+        "{text}"
+    );
     assert!(text.contains("\nHEALTHCHECK "), "{text}");
     assert!(text.contains(" status --json"), "{text}");
 }

@@ -298,6 +298,7 @@ impl Decided<'_> {
             ),
             ("limits", limits::rules(classified, self.head, config)),
             ("body", self.largest_body()),
+            ("compressed", self.codings()),
         ];
         known
             .into_iter()
@@ -308,6 +309,18 @@ impl Decided<'_> {
                 })
             })
             .collect()
+    }
+
+    /// The codings in which the answer may be compressed here.
+    fn codings(&self) -> Option<String> {
+        let codings = self.config.compression.codings_for(self.classified.class);
+        let names: Vec<&str> = codings.iter().map(|coding| coding.as_str()).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "with {} if it is text, for a client that accepts it",
+                names.join(" or ")
+            )
+        })
     }
 
     fn is_of_wps(&self) -> bool {

@@ -34,6 +34,18 @@ fn names(upstreams: &[UpstreamName]) -> Vec<&str> {
 }
 
 #[test]
+fn an_answer_that_may_be_compressed_has_its_codings() {
+    let text = format!("{CLUSTER}[compression]\ncodings = ['zstd', 'gzip']\n");
+    let features = "/geoserver/wfs?service=WFS&request=GetFeature";
+    let compressed =
+        |target, text: &str| explained("GET", target, text).fact("compressed").to_owned();
+    let expected = "with zstd or gzip if it is text, for a client that accepts it";
+    assert_eq!(compressed(features, &text), expected);
+    assert_eq!(compressed(features, CLUSTER), "");
+    assert_eq!(compressed("/geoserver/rest/workspaces", &text), "");
+}
+
+#[test]
 fn a_url_gives_the_target_a_client_would_send() {
     let targets = [
         "/a?b",
