@@ -131,7 +131,14 @@ fn anything_but_an_exact_header_is_malformed() {
     }
     let long = [&b"PROXY UNKNOWN "[..], &[b'x'; 100]].concat();
     assert_eq!(read_exactly(&long).0, ProxyHeaderProgress::Malformed);
-    let wrong_version = [&SIGNATURE[..], &[0x11, 0x11, 0, 0]].concat();
+    let of_version = |version: u8| {
+        let fixed = [version << 4 | 1, 0x11, 0, 12];
+        [&SIGNATURE[..], &fixed, &[0; 12]].concat()
+    };
+    assert!(matches!(
+        read_exactly(&of_version(2)).0,
+        ProxyHeaderProgress::Complete(Some(_))
+    ));
     for header in [
         v2(2, 0x11, &[0; 12]),
         v2(1, 0x12, &[0; 12]),
@@ -140,7 +147,8 @@ fn anything_but_an_exact_header_is_malformed() {
         v2(1, 0x11, &[0; 11]),
         v2(1, 0x21, &[0; 35]),
         v2(1, 0x11, &[0; 4_097]),
-        wrong_version,
+        of_version(1),
+        of_version(3),
     ] {
         assert_eq!(
             read_exactly(&header).0,

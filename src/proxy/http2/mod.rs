@@ -282,6 +282,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn requests_that_are_reset_before_anything_looks_at_them_are_few() {
+        let resets = |count: usize| {
+            let mut bytes = REQUEST[..REQUEST.len() - 15].to_vec();
+            for number in 0..count {
+                let [high, low] = u16::try_from(2 * number + 1).unwrap().to_be_bytes();
+                bytes.extend_from_slice(&[0, 0, 6, 1, 5, 0, 0, high, low]);
+                bytes.extend_from_slice(b"\x82\x87\x84\x41\x01a");
+                bytes.extend_from_slice(&[0, 0, 4, 3, 0, 0, 0, high, low, 0, 0, 0, 8]);
+            }
+            bytes
+        };
+        let (_, ended) = answer_to(&resets(MAX_UNSEEN_RESETS)).await;
+        assert_eq!(ended, ConnectionEnd::Usual);
+        let (got, ended) = answer_to(&resets(MAX_UNSEEN_RESETS + 1)).await;
+        assert_eq!((ended, goaway(&got)), (ConnectionEnd::Flood, Some(11)));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_connection_without_a_request_ends_with_the_time_for_the_first_head() {
         let started = Instant::now();
         let (got, ended) = answer_to(&REQUEST[..24 + 15]).await;

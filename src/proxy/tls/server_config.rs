@@ -60,3 +60,27 @@ impl ResolvesServerCert for ByHostName {
         .cloned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn no_request_is_accepted_before_the_handshake_is_complete() {
+        let tls = ListenerTls {
+            certificates: Vec::new(),
+            acme: None,
+            files: Vec::new(),
+            client_authorities: None,
+            client_ca: None,
+            client_certificate: ClientCertificate::Optional,
+            http2: true,
+            hsts: Duration::ZERO,
+            kept: Vec::new(),
+        };
+        // Early data (0-RTT) can be sent again by anyone who has seen it.
+        assert_eq!(make(&tls).unwrap().max_early_data_size, 0);
+    }
+}
