@@ -12,7 +12,7 @@ use super::App;
 use super::logging::LogLevelSwitch;
 use crate::cluster::TransitionKind;
 use crate::config_reload::ConfigReload;
-use crate::proxy::RunningRequests;
+use crate::proxy::{KEPT_GRACE, RunningRequests};
 
 /// The signals of the process. They are registered before anything else, because SIGHUP would kill
 /// it by default.
@@ -106,8 +106,9 @@ impl Drop for AbortOnDrop {
 }
 
 /// Time without requests after which none is on its way: an accepted connection is counted when
-/// its task runs for the first time.
-const QUIET: Duration = Duration::from_millis(100);
+/// its task runs for the first time, and one that is kept alive brings its next request within
+/// [`KEPT_GRACE`].
+const QUIET: Duration = KEPT_GRACE.saturating_mul(2);
 
 /// Waits until no request runs, at most `limit`; returns the number of requests that still run.
 pub(super) async fn finish(running: &RunningRequests, limit: Duration) -> usize {

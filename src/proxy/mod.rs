@@ -33,4 +33,4 @@ pub use access_log::recent::Recent;
 pub use connection::{ConnectionParts, Connections};
 pub use context::Context;
 pub use front_door::FrontDoor;
-pub use running::RunningRequests;
+pub use running::{KEPT_GRACE, RunningRequests};

@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+
+/// How long a kept-alive connection outlives a stop: its client may just be sending a request,
+/// which no other process can answer.
+pub const KEPT_GRACE: Duration = Duration::from_millis(50);
 
 /// The count.
 #[derive(Clone, Debug, Default)]

@@ -55,7 +55,7 @@ use crate::config::{Config, Limits};
 use crate::http1::HeadLimits;
 use crate::metrics::HeldBytes;
 use crate::proxy::http2::{self, ConnectionEnd, Http2Limits};
-use crate::proxy::running::RunningRequests;
+use crate::proxy::running::{KEPT_GRACE, RunningRequests};
 use clients::{Clients, CountedClient};
 use delivery::Delivery;
 use greet::{Arrival, Greeted, NamedListener};
@@ -355,6 +355,7 @@ where
         let mut settings: Option<HttpPersistentSettings> = None;
         let mut stopped = shutdown.clone();
         let mut stopped = pin!(stopped.wait_for(|is_stopped| *is_stopped));
+        let mut is_stopped = false;
         let mut deadline = Deadline {
             timer: pin!(sleep_until(first_head)),
             limit: Limit::Until(first_head),
@@ -368,7 +369,7 @@ where
                 incoming = self.head_in_time(client, &mut stream, &mut deadline, next_head) => {
                     incoming
                 }
-                () = stop_waiting(&mut stopped, fresh.is_some()) => return None,
+                () = stop_waiting(&mut stopped, &mut is_stopped, fresh.is_some()) => return None,
             };
             let (head, bytes) = match incoming? {
                 Incoming::Head(head, bytes) => (head, bytes),
@@ -424,9 +425,6 @@ where
                 .into_any()
                 .downcast()
                 .expect("Pingora returns the stream it was given");
-            if *shutdown.borrow() {
-                return None;
-            }
             let config = self.config();
             stream.set_limits(StreamLimits::of(&config));
             (deadline.limit, next_head) = (
@@ -449,11 +447,13 @@ fn peer(stream: &Stream) -> Option<IpAddr> {
 }
 
 /// Returns when a connection need not wait for a head any more, because the process stops.
-async fn stop_waiting(stopped: impl Future, is_fresh: bool) {
-    stopped.await;
-    if is_fresh {
-        sleep(FRESH_GRACE).await;
+/// `is_stopped` is set once `stopped` has resolved, after which it must not be polled.
+async fn stop_waiting(stopped: impl Future, is_stopped: &mut bool, is_fresh: bool) {
+    if !*is_stopped {
+        stopped.await;
+        *is_stopped = true;
     }
+    sleep(if is_fresh { FRESH_GRACE } else { KEPT_GRACE }).await;
 }
 
 /// The answer to a connection beyond a limit. Its request is not read.
@@ -558,6 +558,25 @@ mod tests {
         };
         poll_fn(|cx| deadline.poll_over(cx)).await;
         started.elapsed()
+    }
+
+    /// A client that reuses its connection may be sending a request in the moment of the stop. It
+    /// gets an answer, with `Connection: close`.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_outlives_the_stop_by_a_moment_and_one_without_an_answer_by_a_second() {
+        for (is_fresh, grace) in [(false, KEPT_GRACE), (true, FRESH_GRACE)] {
+            let started = Instant::now();
+            let mut is_stopped = false;
+            stop_waiting(std::future::ready(()), &mut is_stopped, is_fresh).await;
+            // The timer has milliseconds.
+            let took = started.elapsed();
+            assert!(
+                (grace..=grace * 2).contains(&took) && is_stopped,
+                "{took:?}"
+            );
+            let resolved = async { panic!("it is polled again") };
+            stop_waiting(resolved, &mut is_stopped, is_fresh).await;
+        }
     }
 
     const SHORT: Duration = Duration::from_millis(30);
