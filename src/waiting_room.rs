@@ -1,5 +1,5 @@
 //! The place where requests await a slot: the [`Waitlist`] behind a lock, and the notifier that
-//! calls on it when a slot comes free.
+//! serves it when a slot comes free.
 //!
 //! The policy is the list's. This module adds the lock, the clock, the newest snapshot, and the
 //! channel on which a waiter gets its [`WaitResult`]. A request without limits that arrives while
@@ -42,7 +42,7 @@ pub struct WaitingRoom {
     waitlist: Mutex<Waitlist<Request>>,
 }
 
-/// What a request wants, and how it gets the result of its wait.
+/// A request for a slot, and the channel for the result of its wait.
 #[derive(Debug)]
 struct Request {
     selection: SelectionRequest,
@@ -167,7 +167,7 @@ impl WaitingRoom {
         waitlist.serve(&mut self.slots(now), now);
     }
 
-    /// Slots may have come free that no lease gave back.
+    /// Serves the waiters after slots may have come free without the end of a lease.
     pub fn notify(&self) {
         self.notifier.notify();
     }

@@ -32,8 +32,8 @@
 //! lowest priority. If only the newcomer's priority has reached a bound ([`Queue::shorten`]), just
 //! the third rule applies.
 //!
-//! The queue knows neither timeouts nor slots. The caller removes a waiter whose time is over or
-//! whose client left ([`Queue::remove`]), and it offers slots to the waiters ([`Queue::serve`]).
+//! Timeouts and slots are not part of the queue. The caller removes a waiter when its time is over
+//! or its client has left ([`Queue::remove`]), and offers slots to the waiters ([`Queue::serve`]).
 
 mod lane;
 

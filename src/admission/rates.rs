@@ -151,11 +151,11 @@ mod tests {
             .for_each(|user| assert!(!arrive(&mut rates, &limits, user, 0)[0].0));
         assert!(
             arrive(&mut rates, &limits, 3, 0)[0].0,
-            "who is counted stays limited"
+            "a counted client stays limited"
         );
         assert!(
             !arrive(&mut rates, &limits, u64::MAX, 0)[0].0,
-            "who came too late is not"
+            "a client that found no room is not limited"
         );
         assert_eq!(
             rates.tables.values().next().unwrap().counts.len(),

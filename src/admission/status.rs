@@ -39,7 +39,7 @@ pub struct UserWaiting {
     /// The name that a trusted proxy gave, or the address.
     pub user: String,
     pub waiting: usize,
-    /// How long the oldest of them has waited.
+    /// Time for which the oldest waiter has waited.
     pub longest: Duration,
 }
 

@@ -30,7 +30,7 @@ use super::{
 use crate::config::{Limits, Priority};
 use crate::ogc::RequestClass;
 
-/// How often waiters look for slots themselves, all of them together.
+/// Interval at which waiters search for slots themselves, all of them together.
 pub const RECHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// See the module's documentation.
@@ -65,7 +65,7 @@ pub struct Newcomer<T> {
 }
 
 /// The slots that a [`Waitlist`] hands out, and the way to its waiters. No slot may be given back
-/// inside a call: what releases a slot serves the list, which is in use.
+/// inside a call, because its release serves the list, which is in use.
 pub trait Slots<T> {
     /// A slot that is taken.
     type Slot;
@@ -267,7 +267,7 @@ impl<T> Waitlist<T> {
         true
     }
 
-    /// Gives back what was counted for an admitted request.
+    /// Ends the count of an admitted request under its limits.
     pub fn release<S: Slots<T>>(&mut self, keys: &ConcurrencyKeys, slots: &mut S, now: Instant) {
         self.limiter.leave(keys);
         if !self.queue.is_empty() {

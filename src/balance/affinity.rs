@@ -21,9 +21,9 @@
 //!   requests, would spread sixteen tiles that arrive within a millisecond over all replicas. Each
 //!   replica would render the same metatile, although together the tiles are the work of one.
 //!
-//! An upstream that is slower than its peers takes part with its reduced weight, but neither
-//! because it is idle nor because the key is in flight there: a sixteenth of the keys would go on
-//! to wait for an upstream that is ten times slower.
+//! An upstream that is slower than its peers takes part with its reduced weight only. It gets no
+//! request for being idle or for having the key in flight: otherwise a sixteenth of the keys would
+//! keep waiting for an upstream that is ten times slower.
 
 use super::pick::{LoadSample, pick_by};
 use crate::hash::{SplitMix64, fnv1a};

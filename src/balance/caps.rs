@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   0 -------- heavy ---------------- slower ------------------------ cap ------- cap + RESERVE
-//!   all        all but heavy ones     the quickest, administration    administration only
+//!   all        all but heavy ones     priority 0, administration      administration only
 //! ```
 //!
 //! Without a bound on their share, a burst of slow jobs would take every renderer of every
@@ -19,7 +19,7 @@ use crate::ogc::RequestClass;
 /// parts at the same time.
 pub const RESERVE: u32 = 2;
 
-/// Slots for the quickest requests on top of a learned cap, in percent of it.
+/// Slots for priority 0 on top of a learned cap, in percent of the cap.
 const EXTRA: u32 = 25;
 /// Minimum of the extra slots, because tiles come in twos and threes.
 const MIN_EXTRA: u32 = 2;
@@ -31,7 +31,7 @@ const MIN_HEAVY: u32 = 2;
 pub enum Demand {
     /// Requests of priority 0, which may use all slots but the reserve.
     Quick,
-    /// Requests that leave the reserve of the quick free.
+    /// Requests that leave the slots reserved for priority 0 free.
     Ordinary,
     /// Requests that also stay within the heavy share.
     Heavy,
@@ -59,7 +59,7 @@ impl Demand {
 pub struct Shares {
     /// Slots that only priority 0 may use.
     pub quick_reserve: u32,
-    /// Most slots for heavy requests.
+    /// Maximum of the slots for heavy requests.
     pub heavy: u32,
 }
 
@@ -94,8 +94,8 @@ impl Caps {
     /// Divides a learned cap. `heavy`: the percentage for heavy requests.
     ///
     /// A learned cap is the number of requests that the upstream handles well, so slots reserved
-    /// within it would be lost work. The quickest requests therefore get a quarter on top, if they
-    /// benefit from it, instead of a part of the cap.
+    /// within it would be lost work. Priority 0 therefore gets a quarter on top, if it benefits
+    /// from it, instead of a part of the cap.
     ///
     /// One long request is no reason for the next to wait while half of the cap is free. Two heavy
     /// requests may therefore run, as long as one slot is left to others. If more of them keep

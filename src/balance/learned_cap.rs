@@ -5,7 +5,7 @@
 pub struct LearnedCap {
     /// Requests that the upstream handles well at a time.
     pub cap: u32,
-    /// True if the quickest requests do not queue inside the upstream above the cap.
+    /// True if requests of priority 0 do not queue inside the upstream above the cap.
     pub has_extra: bool,
     /// Heavy requests at a time that keep up with the arrivals.
     pub heavy: u32,

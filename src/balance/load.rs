@@ -29,8 +29,8 @@ pub struct Load {
     /// The learned cap, in [`LearnedCap::packed`]; 0 for none. The learning code writes it, and
     /// `select` reads it.
     learned_cap: AtomicU32,
-    /// Slowness compared with the upstream's peers. Written at the begin and end of requests, and
-    /// read by `select`, from the same cache line as `word`.
+    /// Slowness compared with the upstream's peers. Written at the beginning and end of requests,
+    /// and read by `select` from the same cache line as `word`.
     slowness: Slowness,
     /// Microseconds that requests lately waited inside, plus one; 0 while it is unknown. Written at
     /// the end of requests.
@@ -39,7 +39,7 @@ pub struct Load {
     notifier: OnceLock<Arc<CapacityNotifier>>,
 }
 
-/// Divisor of the weight that one more request has in the mean.
+/// The weight of the latest request in the mean is one divided by this.
 const ONE_OF: i64 = 16;
 
 impl Load {
@@ -48,17 +48,17 @@ impl Load {
         self.occupancy().all()
     }
 
-    /// Returns the number of [`Self::in_flight`] that are not of the quickest.
+    /// Returns the number of live leases that are neither of priority 0 nor of administration.
     pub fn slower_in_flight(&self) -> u32 {
         self.occupancy().slower()
     }
 
-    /// Returns the number of [`Self::in_flight`] that are heavy.
+    /// Returns the number of live leases of heavy requests.
     pub fn heavy_in_flight(&self) -> u32 {
         self.occupancy().heavy()
     }
 
-    /// Takes a slot if one is free; exact under concurrency. The lease counts as heavy if `room`
+    /// Takes a slot if one is free; exact under concurrency. The lease counts as heavy if `limits`
     /// has a bound on heavy requests.
     pub fn try_lease(self: &Arc<Self>, limits: SlotLimits) -> Option<Lease> {
         self.enter(limits).then(|| Lease {
@@ -91,7 +91,8 @@ impl Load {
         limits.has_slot(self.occupancy())
     }
 
-    /// Returns the number in flight, unless the door is closed. Both are read at once.
+    /// Returns the number of requests in flight; `None` if the door is closed. Both are read at
+    /// once.
     #[inline]
     pub fn in_flight_if_open(&self) -> Option<u32> {
         let now = self.occupancy();
@@ -112,17 +113,17 @@ impl Load {
         }
     }
 
-    /// True if its trial request is in flight.
+    /// True if the trial request is in flight.
     pub fn is_on_trial(&self) -> bool {
         self.on_trial.load(Ordering::Relaxed)
     }
 
-    /// True if the outcome of a request matters.
+    /// True if a success would be evidence that the cluster needs.
     pub fn is_in_doubt(&self) -> bool {
         self.in_doubt.load(Ordering::Relaxed)
     }
 
-    /// Sets whether the outcome of a request matters.
+    /// Sets whether a success would be evidence that the cluster needs.
     pub fn set_in_doubt(&self, in_doubt: bool) {
         self.in_doubt.store(in_doubt, Ordering::Relaxed);
     }
@@ -221,13 +222,13 @@ impl Drop for Watch {
 /// The slot of one attempt on an upstream. It is released on drop, also after aborts, panics and
 /// shutdown.
 #[derive(Debug)]
-#[must_use = "dropping a lease gives the place back"]
+#[must_use = "dropping a lease gives the slot back"]
 pub struct Lease {
     load: Arc<Load>,
     is_trial: bool,
     /// The amount that it added to the counts.
     one: u64,
-    /// The note of its key, which others of the same key may join as long as it lasts.
+    /// The note of its key; as long as it exists, requests of the same key may join this one.
     _key: Option<KeyInFlight>,
 }
 
@@ -237,8 +238,8 @@ impl Lease {
         self.is_trial
     }
 
-    /// Ends the trial, because it is decided. The request runs on as any other, and another trial
-    /// may begin. Returns true if it was a trial.
+    /// Ends the trial, because its result is known. The request continues like any other, and
+    /// another trial may begin. Returns true if it was a trial.
     pub fn end_trial(&mut self) -> bool {
         let was_trial = std::mem::take(&mut self.is_trial);
         if was_trial {
@@ -252,8 +253,9 @@ impl Lease {
         self._key = key;
     }
 
-    /// Returns the number of requests in flight that delay this one, itself included. For one of
-    /// the quickest this is all of them, else only the slower, because the quickest are soon done.
+    /// Returns the number of requests in flight that delay this one, itself included. For priority
+    /// 0 and administration these are all requests, otherwise only the slower ones, because those
+    /// of priority 0 are soon done.
     pub fn concurrency(&self) -> u32 {
         if self.is_quick() {
             self.load.in_flight()
@@ -262,12 +264,12 @@ impl Lease {
         }
     }
 
-    /// True if it is one of the quickest, or administration.
+    /// True if the request is of priority 0 or administration.
     pub fn is_quick(&self) -> bool {
         self.one == Occupancy::ONE
     }
 
-    /// True if it counts against the share of heavy requests.
+    /// True if the request counts against the share of heavy requests.
     pub fn is_heavy(&self) -> bool {
         self.one == Occupancy::ONE_HEAVY
     }

@@ -1,5 +1,5 @@
-//! Load balancing within concurrency limits. Requests take the upstream with the weighted least in
-//! flight, and related requests take the one that has the rest of them.
+//! Load balancing within concurrency limits. Requests go to the upstream with the weighted least in
+//! flight, and related requests go to the same upstream.
 
 mod affinity;
 mod capacity_notifier;

@@ -3,8 +3,9 @@
 //! A request takes the upstream with the least cost: `(in_flight + 1) / weight`, the load per
 //! capacity *with* the request on it. All candidates are scanned instead of two random ones,
 //! because a cluster has two to twenty upstreams, and two random choices would be wrong up to half
-//! of the time. Latency is not used. It gains nothing at this size, and favours the upstream that
-//! fails fastest.
+//! of the time. Latency is not part of the cost: it gains nothing at this size, and favours the
+//! upstream that fails fastest. An upstream that is much slower than its peers has a lower weight
+//! instead (`slowness.rs`).
 //!
 //! Equals share evenly. Of `k` equals the `start % k`-th is taken, so any `k` consecutive starts
 //! take each once. (A scan that began at `start` and took the first would also give the turns of a

@@ -1,11 +1,11 @@
 //! The limits on the slots of an upstream, and the word that counts the slots in use.
 
-/// The bounds on the requests in flight under which another request gets in.
+/// The bounds on the requests in flight, below which another request is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotLimits {
     /// Bound on all requests.
     pub all: u32,
-    /// Bound on the requests that are not of the quickest. It applies to all but the quickest
+    /// Bound on the requests that are neither of priority 0 nor administration. It applies to those
     /// requests.
     pub slower: Option<u32>,
     /// Bound on the heavy requests. It applies to a heavy request, which is also one of the slower.
@@ -13,10 +13,10 @@ pub struct SlotLimits {
 }
 
 impl SlotLimits {
-    /// The bounds for one of the quickest requests without a cap.
+    /// The bounds for a request of priority 0 without a cap.
     pub const UNLIMITED: Self = Self::quick(u32::MAX);
 
-    /// Returns the bounds for one of the quickest requests.
+    /// Returns the bounds for a request of priority 0.
     pub const fn quick(cap: u32) -> Self {
         Self {
             all: cap,

@@ -2,8 +2,9 @@
 //! of their share.
 //!
 //! An upstream may be slowed down ten times by its disk, a neighbour or a garbage collector. It is
-//! still up, answers well, and has as few requests in flight as its peers, because least in flight
-//! counts requests and not time. Times to the first byte are therefore compared:
+//! still up, answers correctly, and has as many requests in flight as its peers, because
+//! least-in-flight balancing counts requests and not time. Times to the first byte are therefore
+//! compared:
 //!
 //! ```text
 //!   answers, requests without one --> per class: mean logarithm, weight, concurrency  one word each, in `Load`
@@ -24,13 +25,13 @@
 //!   often for another if no light ones come. While such a trial goes well, the next follows at
 //!   once, so a recovery is noticed in seconds.
 //!
-//! A light request that has waited at a very slow upstream for twice the usual time of its peers is
-//! better off at one of them ([`patience`]). This includes trials, so that they cost their client
-//! little. A request that left is evidence of slowness, too: without it, the upstream would look
-//! quick again as soon as its requests are gone.
+//! A light request that has waited at a very slow upstream for twice the usual time of its peers
+//! should move to one of them ([`patience`]). This includes trials, so that the client of a trial
+//! does not wait long. A request that left is evidence of slowness, too: without it, the upstream
+//! would look quick again as soon as its requests are gone.
 //!
-//! A wrong belief ends by itself: an upstream with less to do than its peers is quicker than they
-//! are.
+//! A wrong verdict ends by itself, because an upstream with less load than its peers is quicker
+//! than they are.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -45,26 +46,27 @@ const TRIAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// The whole weight, in the unit of shares.
 pub const WHOLE: u32 = 1024;
-/// Least part of its weight that an upstream keeps.
+/// Minimum part of its weight that an upstream keeps.
 const MIN_SHARE: f64 = 1.0 / 16.0;
 /// Slowness that is tolerated, as a logarithm: nearly twice.
 const TOLERATED: f64 = 0.6;
 /// Share at which light requests begin to leave an upstream: that of one nearly three times slower.
 const LEFT_SHARE: u64 = WHOLE as u64 / 4;
-/// Pause between two requests that leave a slow upstream, on average, and the number that may leave
-/// at once. A trial a second may leave, and what waited there when it became slow.
+/// Average pause between two requests that leave a slow upstream, and the number that may leave at
+/// once. This suffices for one trial per second and for the requests that wait when the upstream
+/// becomes slow.
 const LEAVE_PAUSE: Duration = Duration::from_millis(500);
 const MAX_LEAVING: u32 = 16;
-/// Steepness with which the share falls above that.
+/// Steepness with which the share falls above [`TOLERATED`].
 const STEEPNESS: f64 = 3.0;
 
-/// Answers of a class remembered, as a weight.
+/// Maximum weight of the evidence about one class, in answers.
 const MEMORY: f64 = 12.0;
 /// Time in which the weight of evidence halves.
 const HALF_LIFE: Duration = Duration::from_secs(5);
-/// Answers for which one request without an answer counts.
+/// Weight of one request without an answer, in answers.
 const UNANSWERED: f64 = 8.0;
-/// Answers for which a request counts that was taken away unanswered. With many more, the late
+/// Weight of a request that left without an answer, in answers. With a much larger weight, the late
 /// requests of a moderately slow upstream would outweigh its quick answers.
 const TAKEN_AWAY: f64 = 3.0;
 /// Spread of the logarithms of one class's times. That of exponential times is 1.28.
@@ -73,7 +75,8 @@ const SPREAD: f64 = 1.3;
 const CONFIDENCE: f64 = 1.2;
 /// Weight below which a comparison has no result.
 const COMPARABLE: f64 = 4.0;
-/// Most upstreams that are compared with each other. Beyond them, only the first are compared.
+/// Maximum number of upstreams that are compared with each other. Of more, only the first are
+/// compared.
 const MAX_COMPARED: usize = 64;
 
 /// The evidence about one class at one upstream, in one word.
@@ -199,7 +202,7 @@ pub struct Slowness {
     /// True from the moment its share was at most [`LEFT_SHARE`] until it has its whole share
     /// again.
     is_left: AtomicBool,
-    /// Time when all requests that left have been made up for (GCRA).
+    /// Theoretical arrival time of the rate limit on requests that leave (GCRA).
     leaving_until: AtomicU64,
     /// Time when it may have its next trial.
     next_trial: AtomicU64,
@@ -276,8 +279,8 @@ impl Slowness {
             .is_ok()
     }
 
-    /// Learns that a request was taken away after it had waited for so long: its answer would have
-    /// taken longer, by as much as answers usually take from then on.
+    /// Learns that a request left after it had waited for `waited`. The estimate of its latency is
+    /// that wait plus the usual latency of an answer.
     pub fn learn_unanswered(&self, class: RequestClass, concurrency: u32, waited: Duration) {
         let concurrency = f64::from(concurrency.max(1)).ln();
         let update = |word| {
@@ -305,8 +308,8 @@ impl Slowness {
         (known.weight >= COMPARABLE).then(|| Duration::from_secs_f64(known.log.exp().min(60.0)))
     }
 
-    /// Takes a trial if the share is reduced and a trial is due. A request that is not light waits
-    /// as long again for a light one.
+    /// Takes a trial if the share is reduced and a trial is due. A request that is not light takes
+    /// one only after a further pause, in which light requests come first.
     pub fn take_trial(&self, is_light: bool, now: Instant) -> bool {
         if self.share() >= WHOLE {
             return false;
@@ -457,9 +460,8 @@ fn compare(peers: &[&Slowness], passed: Duration, now: Instant) {
 }
 
 /// Returns how long a request of `class` may wait for the first byte at `slow` before it is better
-/// off at one of its peers: twice their usual time. `None` if `slow` was never so slow that its
-/// share fell to [`LEFT_SHARE`] since it last had the whole, or if no peer with its whole share is
-/// known.
+/// off at one of its peers: twice their usual time. `None` unless the share of `slow` has fallen to
+/// [`LEFT_SHARE`] since it was last whole, and a peer with its whole share has a known latency.
 pub fn patience<'a>(
     slow: &Slowness,
     peers: impl Iterator<Item = &'a Slowness>,

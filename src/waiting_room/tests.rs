@@ -266,7 +266,7 @@ fn in_a_lasting_overload_few_requests_wait_and_the_others_are_refused_at_once() 
     let few: Vec<Waiting> = (0..3).map(|user| world.waits(MAP, user)).collect();
     assert!(
         matches!(world.request_slot(MAP, 99), SlotRequestResult::Full(_)),
-        "that the queue is gone for a moment says nothing"
+        "a queue that is empty for a moment is no evidence"
     );
     drop(few);
     world.now += STANDING_AFTER;
@@ -274,7 +274,7 @@ fn in_a_lasting_overload_few_requests_wait_and_the_others_are_refused_at_once() 
     assert_eq!(
         (few.len(), world.waiting()),
         (20, 20),
-        "nobody was one too many for as long"
+        "no request was one too many for as long"
     );
 }
 
@@ -286,7 +286,7 @@ fn a_request_admitted_without_waiting_shows_that_the_queue_is_no_overload() {
     world.now += STANDING_AFTER;
     let _seat = world.seated(MAP, 2);
     let _patient = world.waits(MAP, 3);
-    assert_eq!(world.waiting(), 21, "nobody made room");
+    assert_eq!(world.waiting(), 21, "no request was displaced");
 }
 
 #[test]
@@ -391,7 +391,7 @@ fn waiters_are_refused_when_no_upstream_is_left_for_them() {
             world.request_slot(MAP, 3),
             SlotRequestResult::Refused(NoUpstream::NoneEligible)
         ),
-        "and nobody begins to wait"
+        "and no request begins to wait"
     );
 }
 
@@ -504,7 +504,7 @@ async fn no_call_is_lost_however_releases_and_arrivals_meet() {
     for client in clients {
         tokio::time::timeout(Duration::from_secs(60), client)
             .await
-            .expect("nobody waits for ever")
+            .expect("no request waits for ever")
             .unwrap();
     }
     assert!(served.load(Ordering::Relaxed) > 4000);

@@ -29,8 +29,8 @@ fn tile(concurrency: u32, millis: u64) -> Answered {
     }
 }
 
-/// How long requests take, queue included: the mean of each class, one counting as much as the
-/// other.
+/// Returns the geometric mean of the classes' mean latencies, queue included, so that each class
+/// counts alike.
 fn times(run: &Run) -> f64 {
     [RequestClass::Tile, RequestClass::Map, RequestClass::Feature]
         .map(|class| run.mean(class))
@@ -39,9 +39,9 @@ fn times(run: &Run) -> f64 {
         .cbrt()
 }
 
-/// Up to two a core, which is what GeoServer's documentation advises. On cores that are shared
-/// without any loss, as here, no cap at all is better still for tiles (by a third); on a machine
-/// with a memory it is not.
+/// The comparison is with caps of up to two requests per core, the number that GeoServer's
+/// documentation advises. On cores that are shared without any loss, as here, no cap at all would
+/// be a third better for tiles; on real machines, with their caches, it is not.
 #[test]
 fn at_high_load_it_is_within_a_tenth_of_the_best_fixed_cap_up_to_two_a_core() {
     for kind in [Kind::Slots, Kind::Shared] {
@@ -94,7 +94,8 @@ fn it_settles_at_the_slots_and_at_twice_the_shared_cores() {
     }
 }
 
-/// Tiles and maps at each concurrency in turn, so many rounds. Tiles take so many milliseconds.
+/// Learns from tiles and maps at each concurrency in turn, in so many rounds. `tile_millis` is the
+/// latency of tiles.
 fn serve(auto: &mut AdaptiveLimit, rounds: u32, most: u32, tile_millis: impl Fn(u32) -> u64) {
     let now = Instant::now();
     for _ in 0..rounds {
@@ -200,7 +201,7 @@ fn where_the_slots_are_known_there_are_no_dips() {
             );
         }
     }
-    // While they were not known there may have been one.
+    // There may have been a dip while these latencies were not known.
     now += LONGEST_DIP;
     for _ in 0..400 {
         now += Duration::from_millis(100);
@@ -273,7 +274,7 @@ fn waiting_reported_by_control_flow_lowers_the_limit_at_once() {
     let (mut auto, now) = (AdaptiveLimit::new(16), Instant::now());
     let quiet = answered(2, 300, None);
     (0..200).for_each(|_| auto.learn(&quiet, now));
-    // No slower, and yet it waited: the work itself was less.
+    // It was no slower although it waited, so its own work was less.
     let waited = Answered {
         concurrency: 16,
         waited: Some(Duration::from_millis(100)),

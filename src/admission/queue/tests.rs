@@ -27,14 +27,14 @@ fn slot_request(class: RequestClass, user: u64, arrived: Instant) -> SlotRequest
     }
 }
 
-/// Lines up.
+/// Enqueues a request that has to wait.
 #[track_caller]
 fn wait<T: std::fmt::Debug>(queue: &mut Queue<T>, slot_request: SlotRequest, value: T) {
     let pushed = queue.push(slot_request, value);
     assert!(matches!(pushed, Pushed::Waits(_)), "{pushed:?}");
 }
 
-/// More than any test lets wait.
+/// More waiters than any test has.
 const MANY: usize = 10_000;
 
 /// Serves all waiters that can go, and returns their values in order.
@@ -115,7 +115,7 @@ fn where_too_many_of_a_priority_wait_the_user_with_the_most_makes_room_or_the_ne
     (0..3).for_each(|n| wait(&mut queue, map(1), n));
     wait(&mut queue, map(2), 3);
     queue.shorten(map(1).priority, 4);
-    assert_eq!(queue.push(map(1), 4), Pushed::Full(4), "nobody has more");
+    assert_eq!(queue.push(map(1), 4), Pushed::Full(4), "no user has more");
     let Pushed::WaitsInsteadOf(_, shed) = queue.push(map(3), 5) else {
         panic!("user 1 has three")
     };
@@ -236,7 +236,7 @@ fn a_full_queue_sheds_the_newest_of_the_lowest_class_for_a_better_one() {
     let Pushed::WaitsInsteadOf(_, shed) =
         queue.push(slot_request(RequestClass::Tile, 2, now), "tile")
     else {
-        panic!("nobody was shed")
+        panic!("no request was shed")
     };
     assert_eq!(shed.value, "b");
     assert_eq!(
@@ -307,12 +307,12 @@ enum Step {
         rules: u64,
         is_retry: bool,
     },
-    /// With these classes and users unable to go.
+    /// Serves while these classes and users cannot go.
     Serve {
         classes: BTreeSet<usize>,
         users: BTreeSet<u64>,
     },
-    /// The one at this place among all that wait leaves.
+    /// Removes the waiter at this place among all waiters.
     Leave(usize),
     Pass(u64),
 }
@@ -436,7 +436,7 @@ impl Model {
     }
 }
 
-/// A queue, its model, and the end of every request that came.
+/// A queue, its model, and the end of every request that arrived.
 struct Trial {
     queue: Queue<u64>,
     model: Model,
@@ -518,7 +518,7 @@ impl Trial {
             self.queue.remove(id).map(|waiter| waiter.value),
             Some(number)
         );
-        assert_eq!(self.queue.remove(id), None, "nobody leaves twice");
+        assert_eq!(self.queue.remove(id), None, "no waiter leaves twice");
         self.model.remove(number, false);
         self.end(number);
     }
@@ -562,7 +562,7 @@ proptest! {
             }
             trial.serve(&BTreeSet::new(), &BTreeSet::new());
         }
-        prop_assert_eq!(trial.ended.len() as u64, trial.came, "nobody is lost");
+        prop_assert_eq!(trial.ended.len() as u64, trial.came, "no request is lost");
     }
 
     /// The number of tiles does not matter, although each would go first.

@@ -1,4 +1,4 @@
-//! The policy on the slots of one counter, with what other threads may do between its steps.
+//! The policy on the slots of one counter, with actions of other threads between its steps.
 
 use super::super::concurrency_keys::tests::{MAP, client, keys, limits};
 use super::*;

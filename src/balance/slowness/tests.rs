@@ -83,7 +83,7 @@ fn a_replica_alone_and_half_of_a_cluster_that_slows_down_keep_their_weight() {
     assert_eq!(
         shared.shares(),
         [WHOLE; 4],
-        "what slows down all is nobody's own"
+        "a slowdown of all upstreams is attributed to none"
     );
     let mut most = World::of(3);
     most.serve(5, &[10, 10, 1], &[3, 3, 3]);
@@ -161,7 +161,7 @@ fn a_slow_upstream_has_one_trial_a_second_and_the_next_at_once_while_trials_go_w
     let mut world = World::of(3);
     assert!(
         !world.peers[0].take_trial(true, world.now),
-        "who gets all needs none"
+        "an upstream with its whole share needs no trial"
     );
     world.serve(5, &[10, 1, 1], &[3, 3, 3]);
     world.now += 2 * SECOND;

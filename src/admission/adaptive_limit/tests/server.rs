@@ -1,9 +1,9 @@
-//! A server that is not there: Poisson arrivals of four classes, our own queue before it, and two
-//! ways to work.
+//! A simulated server: Poisson arrivals of four classes, our own queue in front of it, and two ways
+//! to share its cores.
 //!
-//! The mix is that of `peers.md`'s simulation, made from a seed: mostly tiles of milliseconds, a
-//! fifth maps of a third of a second with a long tail, a few jobs of seconds to a minute, confined
-//! to a quarter of the cap, or two places.
+//! The mix is drawn from a seed: mostly tiles of milliseconds, a fifth maps of a third of a second
+//! with a long tail, and a few jobs of seconds to a minute. The jobs are confined to a quarter of
+//! the cap, or two slots.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::config::{Effort, MaxInFlight, Priority};
 use crate::hash::SplitMix64;
 use crate::ogc::RequestClass;
 
-/// What is learned in the beginning is not measured.
+/// Seconds at the start that are not measured, because the limit is still being learned.
 const WARMUP: f64 = 200.0;
 const THIRD: f64 = 200.0;
 const END: f64 = WARMUP + 3.0 * THIRD;
@@ -23,18 +23,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// As many as there are cores are worked on, the others wait inside.
+    /// The server works on as many requests as it has cores, and the others wait inside it.
     Slots,
-    /// All share the cores.
+    /// All requests share the cores.
     Shared,
 }
 
-/// What happens in the second third of the time that is measured.
+/// The change in the second third of the measured time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Nothing,
     HalfTheCores,
-    /// Ten times as much work for each.
+    /// Each tile is ten times as much work.
     SlowTiles,
 }
 
@@ -42,9 +42,9 @@ pub(super) enum Change {
 pub(super) struct World {
     pub(super) kind: Kind,
     pub(super) cores: u32,
-    /// Work that arrives for each second of each core.
+    /// Work that arrives per second and core, in seconds.
     pub(super) load: f64,
-    /// `None` to learn it.
+    /// The fixed limit; `None` to learn it.
     pub(super) fixed: Option<u32>,
     pub(super) change: Change,
 }
@@ -61,18 +61,18 @@ impl Default for World {
     }
 }
 
-/// How a third of the time went.
+/// The measurements of one third of the time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Third {
-    /// Work done for each second of each core there was in the beginning.
+    /// Work done per second and initial core, in seconds.
     pub(super) utilisation: f64,
-    /// The mean of its second half: the first is for settling.
+    /// Mean limit in the second half of the third; the first half is for settling.
     pub(super) cap: f64,
-    /// Part of that time in which the quickest had more.
+    /// Share of that time in which priority 0 had extra slots.
     pub(super) extra: f64,
 }
 
-/// How it went, after the beginning.
+/// The measurements of a run after its warm-up.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) thirds: [Third; 3],
@@ -212,7 +212,8 @@ impl Simulation {
             }
     }
 
-    /// How many may be in flight: of all, of all but tiles, of the heavy ones.
+    /// Returns the numbers of requests that may be in flight: of all, of all but tiles, of heavy
+    /// ones.
     fn caps(&self) -> [usize; 3] {
         let has_extra = self.world.fixed.is_none() && self.auto.has_extra();
         let cap = self.cap() as usize;
@@ -236,7 +237,7 @@ impl Simulation {
         self.world.fixed.unwrap_or_else(|| self.auto.cap())
     }
 
-    /// How fast the job at this place is worked on.
+    /// Returns the speed at which the job at index `at` is worked on.
     fn rate(&self, at: usize) -> f64 {
         match self.world.kind {
             Kind::Slots if (at as f64) < self.cores() => 1.0,
