@@ -263,8 +263,8 @@ impl Control {
         self.transitions.subscribe()
     }
 
-    /// Attaches what is notified of a new snapshot, which may have a slot for a waiter. The first
-    /// one stays.
+    /// Attaches the notifier for new snapshots, which may have a slot for a waiter. The first one
+    /// stays.
     pub fn attach(&self, notifier: &Arc<CapacityNotifier>) {
         self.notifier.get_or_init(|| Arc::clone(notifier));
     }

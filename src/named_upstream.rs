@@ -1,10 +1,11 @@
 //! `X-Geofront-Upstream: NAME`: an administrator's request to one upstream, whatever its health and
-//! mode. Through the front door only the main's administration is reached otherwise.
+//! mode. All other administration through the front door reaches the main.
 //!
-//! The header is obeyed or refused, and never passed on. It counts from an administrator whom a
-//! peer in `trusted_identity` vouches for, and with the admin token. All instances share one data
-//! directory, and what one of them writes there is unknown to the main, so only the main is
-//! changed. The exception is a tile cache, which belongs to its instance.
+//! A request with the header is sent to that upstream or refused; the header itself is never passed
+//! on. It is accepted from an administrator that a peer in `trusted_identity` names, and with the
+//! admin token. All instances share one data directory, and the main would overwrite the changes of
+//! another instance. So only the main accepts changes. The exception is a tile cache, which belongs
+//! to its instance.
 
 use std::borrow::Cow;
 
@@ -29,7 +30,7 @@ const ADMINISTRATOR: &str = "ROLE_ADMINISTRATOR";
 pub enum Denial {
     /// The peer is not in `trusted_identity`, and there is no token.
     Untrusted,
-    /// The peer vouches for nobody, or for somebody who is no administrator.
+    /// The peer names no user, or a user that is not an administrator.
     NoAdministrator,
     /// The token is wrong, or none is configured.
     WrongToken,
@@ -113,8 +114,8 @@ fn is_for_own_tiles(head: &RequestHead<'_>, context: &str) -> bool {
     head.method == "POST" && with_parts(head, context, is_cache_task)
 }
 
-/// A page of the web interface that is looked at, and the login that a page may need. A query such
-/// as `4-1.0-save` calls something on a page, by GET too.
+/// True for a page of the web interface that is opened, and for the login that a page may need. A
+/// query such as `4-1.0-save` performs an action on a page, by GET too.
 fn is_view(head: &RequestHead<'_>, is_safe: bool, context: &str) -> bool {
     let query = head.target.splitn(2, |byte| *byte == b'?').nth(1);
     let query: Cow<'_, [u8]> = percent_decode(query.unwrap_or_default()).into();

@@ -1,14 +1,15 @@
-//! Administration seen passing through: what an answer of the main proves about its catalog.
+//! Administration that passes through: the evidence in the main's answers that its catalog changed.
 //!
-//! A hint costs one reading of the main's number, so what changes nothing more often than not may
-//! be one too. What moves no number and yet is news to the replicas is a certain hint.
+//! A hint costs one reading of the main's update sequence, so requests that usually change nothing
+//! may be hints too. A change that moves no update sequence, but that replicas must load, is a
+//! certain hint.
 
 use super::scope;
 use crate::cluster::Hint;
 use crate::config::{Catalog, Config};
 use crate::ogc::{CatalogEffect, Classified, RequestClass, RequestHead, normalise_path};
 
-/// The hint in a request that the main answered with `status`, if there is one.
+/// Returns the hint in a request that the main answered with `status`, if there is one.
 pub fn of(
     request: &RequestHead<'_>,
     classified: &Classified,
@@ -24,7 +25,7 @@ pub fn of(
             Some(of_rest(request, config))
         }
         // Jobs change the catalog at their end, long after the answer to their order. Clients poll
-        // for that end, and each look at a job is a reason to read the main's number.
+        // for that end, and each read of a job is a reason to read the main's update sequence.
         RequestClass::Admin if request.method == http::Method::GET && status == 200 => {
             with_parts(request, config, is_job).then_some(Hint::Ui)
         }
@@ -37,24 +38,24 @@ pub fn of(
         RequestClass::Transaction if classified.operation == Some("PutStyles") && status < 300 => {
             Some(Hint::Write)
         }
-        // It saves the style's body without an event of the catalog.
+        // OGC API Styles saves the style's body without an event of the catalog.
         RequestClass::Transaction if status < 300 && is_ogc_api_styles(request, config) => {
             Some(Hint::Certain)
         }
-        // `gs:Import` adds a store and a layer. An asynchronous one has only begun: the main's
-        // number is seen to move later.
+        // `gs:Import` adds a store and a layer. An asynchronous one has only begun: a later reading
+        // shows that the main's update sequence has moved.
         RequestClass::Process if status < 300 => match classified.processes.catalog {
             CatalogEffect::Change => Some(Hint::Write),
             CatalogEffect::Undetermined => Some(Hint::Ui),
             CatalogEffect::None => None,
         },
-        // Written in a way that we do not read: it may have been administration.
+        // A request that is not read with certainty may be administration.
         RequestClass::Unknown if !is_safe && status < 300 => Some(Hint::Ui),
         _ => None,
     }
 }
 
-/// GeoServer's login and logout, in its old and its new spelling.
+/// True for GeoServer's login and logout, in the old and the new spelling.
 fn is_login(request: &RequestHead<'_>) -> bool {
     let path = request
         .target
@@ -68,12 +69,12 @@ fn is_login(request: &RequestHead<'_>) -> bool {
     )
 }
 
-/// A write under `/rest` or `/gwc/rest` that succeeded.
+/// Returns the hint in a successful write under `/rest` or `/gwc/rest`.
 fn of_rest(request: &RequestHead<'_>, config: &Config) -> Hint {
     with_parts(request, config, |parts| of_parts(parts, &config.catalog))
 }
 
-/// The one workspace that a write under `/rest` or `/gwc/rest` is about.
+/// Returns the one workspace that a write under `/rest` or `/gwc/rest` is about.
 pub fn workspace(request: &RequestHead<'_>, class: RequestClass, config: &Config) -> Option<u64> {
     let of_write = |parts: &[&[u8]]| scope::of_write(parts, request.method == "DELETE");
     if class == RequestClass::Admin {
@@ -83,7 +84,7 @@ pub fn workspace(request: &RequestHead<'_>, class: RequestClass, config: &Config
     }
 }
 
-/// A restore of a backup, or an import with its tasks.
+/// True for the path of a restore of a backup, or of an import and its tasks.
 fn is_job(parts: &[&[u8]]) -> bool {
     matches!(
         parts,
@@ -91,7 +92,7 @@ fn is_job(parts: &[&[u8]]) -> bool {
     )
 }
 
-/// `/ogc/styles/...`, also of one workspace.
+/// True for `/ogc/styles/...`, also below a workspace.
 fn is_ogc_api_styles(request: &RequestHead<'_>, config: &Config) -> bool {
     with_parts(request, config, |parts| {
         parts
@@ -125,14 +126,14 @@ pub(super) fn with_parts<T>(
 
 fn of_parts(parts: &[&[u8]], catalog: &Catalog) -> Hint {
     match parts {
-        // The main was reloaded by hand: then the replicas are meant too, whether or not the number
+        // The main was reloaded by hand. The replicas follow, whether or not the update sequence
         // moves.
         [b"rest", b"reload" | b"reset"] => Hint::Certain,
         // Users, roles and rules; the replicas' security is reloaded with their catalog then.
         [b"rest", b"security", ..] => Hint::Security,
         // Files of the data directory: styles, templates, icons.
         [b"rest", b"resource", ..] => Hint::Certain,
-        // An import into stores that exist moves no number.
+        // An import into existing stores moves no update sequence.
         [b"rest", b"imports", _, ..] => Hint::Certain,
         [b"rest", b"workspaces", _, below @ ..] if drops_cached_data(below) => Hint::Certain,
         // Tasks of one GeoServer's tile cache.
@@ -223,7 +224,7 @@ mod tests {
         assert_eq!(execute("gs:Import", 200), Some(Hint::Write));
         assert_eq!(execute("gs:Import", 400), None);
         assert_eq!(execute("gs:Buffer", 200), None);
-        // What runs is not certain: a look at the main's number costs little.
+        // The process is not certain, and a reading of the main's update sequence costs little.
         assert_eq!(execute("", 200), Some(Hint::Ui));
         let imports = "/geoserver/ogc/processes/v1/processes/gs:Import/execution";
         assert_eq!(hint("POST", imports, 201, ""), Some(Hint::Write));

@@ -1,6 +1,7 @@
-//! The workspace that a request is about, read or written.
+//! The workspace that a request reads or writes.
 //!
-//! Only one that is certain: several workspaces, or none that the request names, is anything.
+//! Only a certain workspace counts. A request for several workspaces, or for none that it names, is
+//! about anything.
 
 use std::borrow::Cow;
 
@@ -18,7 +19,7 @@ pub fn workspace(name: &str) -> u64 {
     seed_of(name)
 }
 
-/// What a read is about.
+/// Returns the workspace that a read is about, if it is certain.
 pub fn about(classified: &Classified, target: &[u8]) -> About {
     let text = |span: crate::ogc::Span| -> Cow<'_, [u8]> { percent_decode(span.of(target)).into() };
     // The name of a process shows no layer.
@@ -34,7 +35,7 @@ pub fn about(classified: &Classified, target: &[u8]) -> About {
     name.map_or(About::Anything, |name| About::Workspace(workspace(name)))
 }
 
-/// The workspace of all of these layers.
+/// Returns the workspace that all of these layers belong to, if there is one.
 fn common(layers: &str) -> Option<&str> {
     let mut workspaces = layers
         .split(',')
@@ -43,11 +44,11 @@ fn common(layers: &str) -> Option<&str> {
     (!first.is_empty() && workspaces.all(|other| other == Some(first))).then_some(first)
 }
 
-/// The workspace that a REST write is about. `parts`: the path below the servlet context.
-/// `is_removal`: nothing is named anew.
+/// Returns the workspace that a REST write is about. `parts`: the path below the servlet context.
+/// `is_removal`: the request removes something, so it gives nothing a new name.
 pub fn of_write(parts: &[&[u8]], is_removal: bool) -> Option<u64> {
     let name = match parts {
-        // Renamed, it is another one.
+        // A change that is no removal may rename the workspace.
         [b"rest", b"workspaces" | b"namespaces", name] if is_removal => without_format(name)?,
         [b"rest", b"workspaces", name, _, ..] => std::str::from_utf8(name).ok()?,
         [b"rest", b"layers", layer, ..] | [b"gwc", b"rest", b"layers", layer] => {
@@ -57,7 +58,7 @@ pub fn of_write(parts: &[&[u8]], is_removal: bool) -> Option<u64> {
         }
         _ => return None,
     };
-    // That one is made another.
+    // A write to `default` makes another workspace the default.
     (!name.is_empty() && name != "default").then(|| workspace(name))
 }
 

@@ -73,7 +73,7 @@ pub enum Condition {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionStatus {
     pub condition: Condition,
-    /// How long it has held.
+    /// Time for which it has held.
     pub held_for: Duration,
 }
 
@@ -156,7 +156,7 @@ impl Condition {
                 layer: Some(_),
                 cause: Cause::Credentials(_),
             } => {
-                "name a public layer as `probe_layer`, or say `authenticate = true`, under [health]; all upstreams serve meanwhile"
+                "name a public layer as `probe_layer`, or set `authenticate = true`, under [health]; all upstreams serve meanwhile"
             }
             Self::ProbeInDoubt { layer: Some(_), .. } => {
                 "name another public layer as `probe_layer` under [health], or mend what the layer needs (its store, its database); \

@@ -49,7 +49,7 @@ impl LocalFault {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::Descriptors => {
-                "raise the limit of open files (`LimitNOFILE=` in the systemd unit), or find out who holds so many"
+                "raise the limit of open files (`LimitNOFILE=` in the systemd unit), or find the process that holds so many"
             }
             Self::Ports => {
                 "widen `net.ipv4.ip_local_port_range`, or find out what opens so many connections"

@@ -1,4 +1,4 @@
-//! The machine itself: what the cluster does with each event, each order and each moment.
+//! The machine itself: the effects of each event, each order and the passing of time.
 
 use std::collections::HashSet;
 use std::mem;
@@ -66,7 +66,7 @@ impl Ids {
         self.next = self
             .next
             .checked_add(1)
-            .expect("nobody reconfigures four billion times");
+            .expect("there are fewer than four billion changes of the configuration");
         let upstream = Arc::new(Upstream::new(id, config, Arc::default()));
         UpstreamState::new(
             upstream,
@@ -665,7 +665,7 @@ impl Cluster {
         let (pool, set_aside) = self.upstreams.pool();
         assert!(
             pool == 0 || set_aside < pool,
-            "somebody who could serve reads does"
+            "an upstream that could serve reads does"
         );
         let epoch = self.catalog.epoch();
         self.upstreams

@@ -1,4 +1,4 @@
-//! Outcomes of attempts and probes, the causes of failures, and what each is evidence of.
+//! Outcomes of attempts and probes, the causes of failures, and the evidence that each gives.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,13 +1,13 @@
 //! Help for a request that would be refused although an upstream may answer it.
 //!
-//! Two beliefs keep a request from an upstream that could answer it: that its catalog should be
-//! reloaded now, and that requests have shown it to be broken. If no other upstream is left for the
-//! request, neither belief is worth a refusal:
+//! Two conclusions keep a request from an upstream that could answer it: that its catalog should be
+//! reloaded now, and that failed requests have shown it to be broken. If no other upstream is left
+//! for the request, neither justifies a refusal:
 //!
 //! * A replica that drains for its reload, and served until then, goes on serving. The reload is
 //!   postponed in short steps, and not for ever (`catalog/postponed.rs`).
-//! * An ejected upstream gets its trial early. If that fails, the ejection goes on as if it had not
-//!   been.
+//! * An ejected upstream gets its trial early. If the trial fails, the ejection continues
+//!   unchanged.
 //!
 //! A replica that is reloading, or has drawn no canary since, stays out: its answers may be wrong.
 

@@ -19,7 +19,7 @@ pub struct SelectionRequest {
     pub about: About,
 }
 
-/// Whether the main comes first.
+/// The preference for the main.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MainPreference {
     No,
@@ -76,7 +76,7 @@ impl SelectionRequest {
             MainPreference::ToSeeAChange => {
                 match snapshot.select_main(need, for_main, now) {
                     Ok(selection) => Ok(selection),
-                    // To wait for the main is better than a refusal.
+                    // Waiting for the main is better than a refusal.
                     Err(NoUpstream::Full) => select_any(&self.tried).map_err(|_| NoUpstream::Full),
                     Err(_) => select_any(&self.tried),
                 }

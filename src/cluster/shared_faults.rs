@@ -7,8 +7,8 @@
 //! * The same layer failing in the same way on two upstreams is a fault of the layer. The same
 //!   exception or database fault on two upstreams, whatever the layer, is a fault of the shared
 //!   backend.
-//! * Neither is shared while another upstream has lately served what failed: a request that failed
-//!   at one upstream and succeeded at the next shows that its layer works there.
+//! * Neither is shared while another upstream has lately served such a request: a request that
+//!   failed at one upstream and succeeded at the next shows that its layer works there.
 //! * A failure that two upstreams may well have independently (out of memory, a time limit, a bare
 //!   status) is shared only when every upstream that serves reads has it.
 //!
@@ -120,7 +120,7 @@ impl Fault {
         let serves = |peer: &UpstreamId| self.served.iter().any(|(upstream, _)| upstream == peer);
         match self.reach {
             _ if self.failures.len() < 2 => false,
-            // One that fails now and then serves what its cache has.
+            // An upstream that fails only sometimes serves from its cache.
             Reach::Two => !peers.iter().any(|peer| serves(peer) && !has_it(peer)),
             Reach::Every => peers.iter().all(has_it),
         }

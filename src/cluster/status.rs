@@ -40,7 +40,7 @@ pub struct UpstreamStatus {
     /// True if it gets requests now: up, ready, not ejected and not reloading its catalog.
     pub eligible: bool,
     pub in_flight: u32,
-    /// Requests in flight that are not of priority 0.
+    /// Requests in flight that are neither of priority 0 nor administration.
     pub slower_in_flight: u32,
     pub heavy_in_flight: u32,
     /// Its concurrency limit now, reduced while it is ramping up; `None` for no cap.
@@ -49,7 +49,7 @@ pub struct UpstreamStatus {
     pub waited_inside: Option<Duration>,
     /// Weight as configured.
     pub weight: u16,
-    /// Weight with slow start applied.
+    /// Weight in force: reduced during slow start, and while the upstream is slower than its peers.
     pub effective_weight: u16,
     /// Time since health, mode or ejection last changed.
     pub since: Duration,

@@ -1,4 +1,4 @@
-//! The way from a request that finds no upstream to the cluster's help.
+//! Rescues of requests that find no upstream.
 
 use std::time::Instant;
 
@@ -7,8 +7,8 @@ use crate::cluster::Tried;
 use crate::ogc::RequestClass;
 
 impl Control {
-    /// Does what can be done for a request that finds no upstream beside those it has tried. True
-    /// if another selection may find one.
+    /// Tries to make an upstream available to a request that finds none beside those it has tried.
+    /// True if another selection may find one.
     pub fn rescue(&self, class: RequestClass, tried: &Tried, now: Instant) -> bool {
         if self.could_rescue(class, tried) {
             self.change(|cluster| cluster.rescue(class, tried, now))

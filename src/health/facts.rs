@@ -20,7 +20,7 @@ pub enum Verdict {
     Passed,
     /// The answer was wrong.
     Failed,
-    /// The upstream asked for other credentials. As far as is known, it is well.
+    /// The upstream required other credentials, which is no evidence against it.
     Refused,
     /// The upstream answered that it is busy.
     Busy,
@@ -93,8 +93,8 @@ impl Facts {
         self.is_passing() && self.passed_at >= Some(failing) && has_failed_again
     }
 
-    /// Another upstream passed a probe that was sent at `sent`. True if this one is failing and
-    /// must be probed again, because its last answer is older.
+    /// Records that another upstream passed a probe that was sent at `sent`. True if this one is
+    /// failing and must be probed again, because its last answer is older.
     pub fn other_passed(&mut self, sent: Instant, now: Instant) -> bool {
         if self.failing_since.is_none_or(|since| sent < since) {
             return false;
@@ -254,7 +254,7 @@ mod tests {
         );
         assert!(
             fails.other_passed(start + second * 10, start + second * 10),
-            "it is to be asked again"
+            "it is to be probed again"
         );
         assert!(passes.is_passing() && !passes.convicts(&fails));
         fails.learn(

@@ -4,7 +4,7 @@
 //! Least-in-flight balancing makes this worse, because it sends the next requests to the upstream
 //! with the fewest. So the weight begins at a small part and grows linearly. The ramp begins after
 //! recovery and after an ejection, where the risk is a wrong verdict instead of cold caches. It
-//! never begins at the start of geofront, which says nothing about the upstreams.
+//! never begins at the start of geofront, which is no evidence about the upstreams.
 
 use std::time::{Duration, Instant};
 

@@ -324,8 +324,9 @@ impl Changes {
         self.follow_up(&answered, source, now)
     }
 
-    /// Notes that a reload begins. One that begins before the last order's reading, because the
-    /// main cannot be read, may lack what that reading shows: it is then a change of its own.
+    /// Notes that a reload begins. A reload that begins before the last order's reading, because
+    /// the main cannot be read, may lack the change that this reading shows. That change then
+    /// counts as one of its own.
     pub(super) const fn reload_began(&mut self) {
         self.order_unread = None;
     }

@@ -36,7 +36,7 @@ impl fmt::Display for SyncError {
                  under [geoserver]",
             ),
             Self::RollOff => {
-                f.write_str("this geofront reloads no replica (`roll = false` under [catalog]): ask the one that does")
+                f.write_str("this geofront reloads no replica (`roll = false` under [catalog]): order it at the geofront that does")
             }
             Self::Paused => f.write_str("rolls are paused: `geofront catalog resume` first"),
         }

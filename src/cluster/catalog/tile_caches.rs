@@ -37,7 +37,7 @@ fn may_begin(state: &UpstreamState) -> bool {
 }
 
 impl CatalogMachine {
-    /// Adds a truncation to what every upstream owes but the one that has carried it out.
+    /// Makes every upstream owe a truncation, except the one that has carried it out.
     pub(in crate::cluster) fn owe_truncation(
         &self,
         upstreams: &mut Upstreams,
@@ -159,7 +159,8 @@ impl CatalogMachine {
         state.catalog.tiles.deadline(may_begin(state))
     }
 
-    /// Forgets what is owed if the tile cache is shared, by a change of the configuration.
+    /// Forgets the owed truncations if a change of the configuration makes the tile cache a shared
+    /// one.
     pub(in crate::cluster) fn forget_shared_tiles(&self, upstreams: &mut Upstreams, now: Instant) {
         if upstreams.config.catalog.tile_caches == TileCaches::Own {
             return;

@@ -1,4 +1,4 @@
-//! What is to be dropped from a tile cache.
+//! The tiles that are to be dropped from a tile cache.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a request needs of the upstreams of a snapshot.
+//! The requirements of a request on the upstreams of a snapshot.
 
 use crate::cluster::About;
 use crate::config::Effort;

@@ -1,4 +1,5 @@
-//! Tests that busy is not dead: the weight of a probe that was not answered in time.
+//! Tests that a busy upstream is not taken for a dead one: the weight of a probe that was not
+//! answered in time.
 
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ fn slow() -> Outcome {
     Outcome::Failure(Cause::Slow("no answer"))
 }
 
-/// Lives through `rounds` probes of `a` that are not answered in time. A request succeeds meanwhile
-/// or does not.
+/// Lives through `rounds` probes of `a` that are not answered in time. `request_succeeds`: whether
+/// a request succeeds meanwhile.
 fn probe_late(world: &mut World, rounds: usize, outcome: &Outcome, request_succeeds: bool) {
     for _ in 0..rounds {
         world.now = world.cluster.next_deadline().unwrap();

@@ -256,12 +256,12 @@ fn tiles_join_their_metatile_above_the_limit_if_no_request_waits_and_other_tiles
     assert_eq!(
         elsewhere.len(),
         4,
-        "where somebody waits, it is a tile like any other"
+        "while a request waits, it is a tile like any other"
     );
     assert_eq!(
         join(2).unwrap_err(),
         NoUpstream::Full,
-        "nobody is there to join"
+        "there is no request to join"
     );
     drop(metatile);
     assert_eq!(fill(&world, Tile).0.len(), 2);

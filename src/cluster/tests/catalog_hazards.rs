@@ -396,7 +396,7 @@ fn the_update_sequence_of_a_replica_that_came_up_during_the_query_is_read_again(
     assert_eq!(
         catalogs.a_reports(18, before),
         Some(10),
-        "this was said by what is there no more"
+        "the process that reported this has ended"
     );
     assert_eq!(catalogs.a_reports(26, catalogs.world.now), Some(26));
 }

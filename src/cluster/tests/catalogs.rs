@@ -236,7 +236,7 @@ impl Catalogs {
                 let serving = self.world.served_by(RequestClass::Map);
                 assert!(
                     !serving.contains(&upstream.name.to_string()),
-                    "who is reloaded serves nothing"
+                    "a replica that is reloaded serves nothing"
                 );
                 assert!(
                     !serving.is_empty(),

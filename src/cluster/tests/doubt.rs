@@ -181,7 +181,7 @@ fn a_withdrawn_probe_layer_that_comes_back_takes_no_upstream_down() {
         assert_eq!(
             others.len(),
             3,
-            "those that failed before are asked again at once: {others:?}"
+            "those that failed before are probed again at once: {others:?}"
         );
         let lines: Vec<_> = others
             .iter()

@@ -176,7 +176,7 @@ fn only_changes_that_requests_can_see_make_a_new_snapshot() {
             Outcome::Success
         }
     });
-    assert!(world.cluster.take_snapshot().is_some(), "somebody is up");
+    assert!(world.cluster.take_snapshot().is_some(), "an upstream is up");
     world.set_mode("b", Mode::Drain);
     world.observe("a", status_500());
     world.observe("a", Outcome::Success);
@@ -189,10 +189,13 @@ fn only_changes_that_requests_can_see_make_a_new_snapshot() {
     });
     assert!(
         world.cluster.take_snapshot().is_none(),
-        "who was down drains, evidence came and went, probes repeated themselves"
+        "an upstream that was down drains, evidence came and went, probes repeated themselves"
     );
     world.set_mode("a", Mode::Drain);
-    assert!(world.cluster.take_snapshot().is_some(), "who served drains");
+    assert!(
+        world.cluster.take_snapshot().is_some(),
+        "an upstream that served drains"
+    );
     world.reload(|_| ());
     assert!(
         world.cluster.take_snapshot().is_some(),

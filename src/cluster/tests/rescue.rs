@@ -1,4 +1,5 @@
-//! Tests that no request is refused for a belief of ours while some upstream would answer.
+//! Tests that no request is refused because of a conclusion of ours while some upstream would
+//! answer.
 
 use super::super::{Cause, Event, NoUpstream, Outcome, ReloadPhase, Tried};
 use super::catalogs::{Catalogs, SECOND, with_credentials};

@@ -254,7 +254,7 @@ fn paused_rolls_take_no_replica_out_and_go_on_when_resumed() {
             .cluster
             .order_sync(catalogs.world.now)
             .is_err(),
-        "it says why"
+        "the reason is reported"
     );
     catalogs
         .world

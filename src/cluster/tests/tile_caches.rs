@@ -1,4 +1,4 @@
-//! Tile caches that are not shared: what a change has made old is dropped from each of them.
+//! Tile caches that are not shared: tiles that a change has made old are dropped from each of them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -56,11 +56,14 @@ fn a_main_that_is_slow_to_answer_is_not_taken_for_one_at_rest() {
     let mut changes = known(7, start);
     changes.read(8, start, start);
     let quiet = start + config.settle;
-    assert!(!changes.pass_time(quiet, &config), "it was not asked since");
+    assert!(
+        !changes.pass_time(quiet, &config),
+        "it was not queried since"
+    );
     changes.read(9, quiet - SECOND / 2, quiet + SECOND);
     assert!(
         !changes.pass_time(quiet + SECOND, &config),
-        "and it had more to say"
+        "and a later change was still settling"
     );
     let quiet = quiet + SECOND + config.settle;
     changes.read(9, quiet - SECOND / 2, quiet);
@@ -123,7 +126,7 @@ fn a_click_that_no_number_refutes_counts_after_a_while() {
         let change = changes.unreadable(*now, *now);
         assert!(
             change.is_some() || changes.poll_pause(&config) == SECOND,
-            "the main is asked again, and not in a loop"
+            "the main is queried again, and not in a loop"
         );
         change.is_some()
     });
@@ -212,7 +215,7 @@ fn the_settled_epoch_at_a_time_is_known_from_the_time_it_settled() {
     assert_eq!(
         changes.settled_at(start),
         None,
-        "nothing is known before the main has said a number"
+        "nothing is known before the main has reported its update sequence"
     );
     changes.read(0, start, start);
     assert_eq!(changes.settled_at(start), Some(0));
