@@ -148,7 +148,7 @@ pub fn load(path: &Path, environment: &SharedEnvironment) -> Result<FirstLoad, D
     FirstRead::new(path, environment)?.look_up()
 }
 
-/// Looks up the names that parsing asked for, and parses again with their addresses. The recorder
+/// Looks up the names that parsing requested, and parses again with their addresses. The recorder
 /// keeps the texts, so both parse the same.
 fn resolved(
     path: &Path,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How changes of the main's catalog are noticed and brought to the replicas.
+/// The settings for noticing changes of the main's catalog and bringing them to the replicas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Catalog {
     /// Interval between two readings of an upstream's `updateSequence`.

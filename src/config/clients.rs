@@ -1,4 +1,4 @@
-//! `[clients]`: what slow, rude and many clients may take.
+//! `[clients]`: the limits on slow clients and on many connections of one address.
 
 /// The table `[clients]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

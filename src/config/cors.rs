@@ -146,7 +146,7 @@ fn is_token(text: &str) -> bool {
 }
 
 impl CorsMethod {
-    /// Returns the method; `None` for what is none, or is never passed on.
+    /// Returns the method; `None` if the text is no method, or one that is never passed on.
     pub fn new(text: &str) -> Option<Self> {
         let method = text.to_ascii_uppercase();
         let is_passed_on = is_token(&method) && !matches!(&*method, "CONNECT" | "TRACE");

@@ -221,9 +221,9 @@ pub(super) const RATES: RangeInclusive<Size> = Size(0)..=Size(1 << 30);
 
 // ---- [cors]
 
-/// What map viewers use. DELETE and PUT are for administration.
+/// The methods of map viewers. DELETE and PUT are for administration.
 pub(super) const CORS_METHODS: [&str; 3] = ["GET", "HEAD", "POST"];
-/// What viewers set for OGC requests beside what every page may set.
+/// The headers that viewers set for OGC requests, beside those that every page may set.
 pub(super) const CORS_HEADERS: [&str; 3] = ["accept", "content-type", "x-requested-with"];
 /// Browsers keep it for two hours at most.
 pub(super) const CORS_MAX_AGE: Duration = Duration::from_secs(3600);

@@ -29,8 +29,8 @@ const AUTO_PER_USER: u32 = 10;
 /// The number of slots that one user may hold in the whole cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerUser {
-    /// A few for each name or address that a trusted proxy vouches for. No limit for a direct peer:
-    /// it may be a whole office, or a proxy that is not listed.
+    /// A few for each name or address that a trusted proxy states. No limit for a direct peer,
+    /// which may be a whole office, or a proxy that is not listed.
     Auto,
     Off,
     /// The same for all users; users without a vouched name are distinguished by address.

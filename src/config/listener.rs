@@ -32,7 +32,7 @@ pub struct Listener {
     pub https_redirect: Option<u16>,
 }
 
-/// How a listener speaks TLS.
+/// The TLS settings of a listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListenerTls {
     /// The first serves clients that name no host, or an unknown one. Empty only while the first
@@ -85,7 +85,7 @@ pub enum ClientCertificate {
 pub struct CertificateTrouble {
     /// The certificate and its listener.
     pub subject: String,
-    /// The trouble, which may get worse while it is the same.
+    /// The trouble in words. The words may change while the trouble stays the same.
     pub what: String,
     /// The remedy in one sentence.
     pub remedy: &'static str,
@@ -104,7 +104,7 @@ impl CertificateTrouble {
 }
 
 impl Config {
-    /// Returns what an operator should know about the certificates at `now`, in seconds since 1970.
+    /// Returns the troubles with certificates at `now`, in seconds since 1970.
     pub fn certificate_troubles(&self, now: i64) -> Vec<CertificateTrouble> {
         let mut troubles = self.upstream_certificate_troubles(now);
         for listener in &self.listeners {
@@ -132,8 +132,8 @@ impl Config {
 }
 
 impl Config {
-    /// Returns what an operator should know about the files for https to upstreams. Several
-    /// upstreams may share them.
+    /// Returns the troubles with the files for https to upstreams. Several upstreams may share
+    /// them.
     fn upstream_certificate_troubles(&self, now: i64) -> Vec<CertificateTrouble> {
         let mut troubles: Vec<CertificateTrouble> = Vec::new();
         let upstreams = self.upstreams.iter();

@@ -83,7 +83,7 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Listening addresses with TLS or other properties, in the order of the file.
     pub listeners: Vec<Listener>,
-    /// How certificates are ordered; `None` if no listener has one by ACME.
+    /// The settings for orders of certificates; `None` if no listener has one by ACME.
     pub acme: Option<Arc<Acme>>,
     /// Address of status page, API and metrics. A change needs a restart.
     pub admin: SocketAddr,
@@ -157,7 +157,8 @@ pub struct Health {
     pub down_interval: Duration,
     /// Time over which a recovered upstream ramps up to its full share; zero for none.
     pub slow_start: Duration,
-    /// A layer whose tiny GetMap must return an image. Without one, probes request capabilities.
+    /// A layer whose tiny GetMap must return an image. Without one, geofront chooses a layer; while
+    /// there is none, probes request capabilities.
     pub probe_layer: Option<String>,
     /// Probes and canaries carry the credentials of `[geoserver]`; otherwise they are anonymous.
     pub authenticate: bool,

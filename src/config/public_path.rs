@@ -33,7 +33,7 @@ impl PublicPath {
 
     /// A path in an upstream's answer as clients know it; `None` if it needs no change.
     pub fn to_client(&self, path: &[u8]) -> Option<Vec<u8>> {
-        // At the root every path is GeoServer's, also one that GeoServer was told to write.
+        // At the root every path is GeoServer's, also one that GeoServer was configured to write.
         let is_public = self.context.is_empty() && replaced(path, &self.path, "").is_some();
         if is_public {
             return None;
@@ -46,7 +46,7 @@ impl PublicPath {
         replaced(target, &self.context, &self.path)
     }
 
-    /// What stands in front of GeoServer's context, or instead of it.
+    /// Returns the part in front of GeoServer's context, or the path instead of it.
     pub fn prefix(&self) -> &str {
         self.path.strip_suffix(&*self.context).unwrap_or(&self.path)
     }

@@ -9,8 +9,8 @@ const REASON: &str =
     "a WPS Execute of a process that the configuration declares short (classes.process.short)";
 
 impl Config {
-    /// Gives an Execute of short processes the class of other short reads. Everything else keeps
-    /// its class: what runs on in the background or leaves its result on one GeoServer, a request
+    /// Gives an Execute of short processes the class of other short reads. All other requests keep
+    /// their class: one that runs on in the background or leaves its result on one GeoServer, one
     /// with several readings, and one with any process that is not in the list.
     pub fn shorten(&self, classified: &mut Classified) {
         let is_read_with_certainty = classified.class == RequestClass::Process

@@ -1,5 +1,5 @@
-//! Trust in peers: which of them may state a request's origin, which of them its user, and what
-//! GeoServer is told of both.
+//! Trust in peers: which of them may state a request's origin, which of them its user, and the
+//! public address that GeoServer receives.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ pub struct Trust {
     pub identity: Option<Vec<IpNet>>,
     /// More header fields that state the user.
     pub identity_headers: Vec<HeaderField>,
-    /// The address that GeoServer is told, instead of the one that the request shows.
+    /// The address that GeoServer receives, instead of the one that the request shows.
     pub public_url: Option<PublicUrl>,
 }
 

@@ -129,7 +129,7 @@ pub struct UpstreamConfig {
     pub name: UpstreamName,
     /// The url as written, without a trailing slash: `http://10.0.0.11:8080`.
     pub url: String,
-    /// How it is reached by `https`; `None` for `http`.
+    /// The TLS settings of an `https` url; `None` for `http`.
     pub tls: Option<Arc<UpstreamTls>>,
     /// The host of the url.
     pub host: String,

@@ -1,4 +1,4 @@
-//! How geofront speaks TLS with an upstream.
+//! The TLS settings for connections to an upstream.
 
 use std::path::PathBuf;
 
