@@ -1,4 +1,4 @@
-//! What one request carries from hook to hook.
+//! The state of one request, carried from hook to hook.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ pub struct Context {
     pub(super) route: Option<usize>,
     /// The upstream that an administrator's request names.
     pub(super) named: Option<Arc<Upstream>>,
-    /// What this request has in common with others that one upstream should answer.
+    /// The metatile: a number that tiles share which one upstream should answer.
     pub(super) metatile: Option<u64>,
     pub(super) body_prefix: Option<BodyPrefix>,
     /// Bytes of the request body seen, against the class's limit.
@@ -70,16 +70,16 @@ pub struct Context {
     pub(super) concurrency_keys: ConcurrencyKeys,
     /// The rate that leaves the least room.
     pub(super) rate: Option<Box<RateNote>>,
-    /// Time spent waiting for places.
+    /// Time spent waiting for slots.
     pub(super) queued: Option<Duration>,
-    /// Seconds, in a refusal that knows.
+    /// `Retry-After` of a refusal in seconds, if there is an estimate.
     pub(super) retry_after: Option<u32>,
     pub(super) tried: Tried,
     pub(super) attempts: u32,
     /// The reader has just changed the catalog: the main is preferred.
     pub(super) reads_from_main: bool,
     pub(super) doubt: SecondOpinion,
-    /// What an attempt before this one failed with: its layer.
+    /// The subject of an earlier attempt's failure.
     pub(super) failed: Option<Subject>,
     /// The request is about an execution whose upstream is known.
     pub(super) follows_job: bool,
@@ -89,29 +89,29 @@ pub struct Context {
     pub(super) leading: Option<Leading>,
     /// The client got the answer to another, identical request.
     pub(super) shared: Option<Arc<SharedAnswer>>,
-    /// What we answer if no other attempt follows.
+    /// The refusal to be sent if no other attempt follows.
     pub(super) refusal: Option<Refusal>,
-    /// What our answer adds to its usual text.
+    /// A text that is added to the usual text of the refusal.
     pub(super) refusal_detail: Option<String>,
-    /// The client got our answer.
+    /// The client got an answer of geofront itself.
     pub(super) is_refused: bool,
     /// Ends the wait for an upstream that has gone; the client connection's.
     pub(super) interrupt: Option<Arc<Interrupt>>,
-    /// What the listener adds to the request and its answer.
+    /// The properties that the listener adds to the request and its answer.
     pub(super) arrival: Option<Arc<Arrival>>,
-    /// What the client's network holds of the memory for bodies.
+    /// The memory for bodies that the client's network holds.
     pub(super) bodies: Option<Arc<HeldBytes>>,
     /// Makes a tunnel of the client connection.
     pub(super) tunnel: Option<Tunnel>,
     /// The answer on its way through the client connection.
     pub(super) delivery: Option<Delivery>,
-    /// What the request records, if it is traced.
+    /// The spans that the request records, if it is traced.
     pub(super) trace: Option<Box<RunningTrace>>,
     /// Keeps the process from exiting while this request runs.
     pub(super) _running: Running,
 }
 
-/// Until the request is classified: what serves it safely.
+/// The class before the classification, which serves the request safely.
 const UNDECIDED: Classified = Classified {
     class: RequestClass::Unknown,
     service: None,
@@ -238,7 +238,8 @@ impl Context {
         }
     }
 
-    /// What the request is about, where the newest changes concern a few workspaces only.
+    /// Returns the workspace that the request is about, where the newest changes concern a few
+    /// workspaces only.
     pub(super) fn about(&self, session: &Session) -> About {
         if !self.snapshot.distinguishes_workspaces() {
             return About::Anything;
@@ -252,15 +253,16 @@ impl Context {
 pub(super) struct Attempt {
     pub(super) upstream: Arc<Upstream>,
     pub(super) peer: Arc<UpstreamPeer>,
-    /// Given back when the upstream is done, which can be long before a slow client is.
+    /// The slot. It is released when the upstream is done, which can be long before a slow client
+    /// is.
     lease: Option<Lease>,
-    /// Given back with it.
+    /// The counted limits, released together with the slot.
     permit: Option<ConcurrencyPermit>,
-    /// Its latency is a sample for the upstream's concurrency limit.
+    /// The latency of the attempt is a sample for the upstream's concurrency limit.
     pub(super) teaches_cap: bool,
     /// On the upstream when it began: see [`Lease::concurrency`].
     pub(super) concurrency: u32,
-    /// One of the quickest.
+    /// The request is of priority 0 or administration.
     pub(super) is_quick: bool,
     /// Its time until the first byte is the upstream's own.
     pub(super) teaches_slowness: bool,
@@ -273,7 +275,7 @@ pub(super) struct Attempt {
     pub(super) first_byte: Option<Duration>,
     /// The status of its answer.
     pub(super) status: Option<u16>,
-    /// While nothing but the upstream keeps it waiting for the first byte.
+    /// Exists while only the upstream delays the first byte.
     watch: Option<Watch>,
     pub(super) progress: AttemptProgress,
     /// While it waits for the first byte and may be repeated.
@@ -284,7 +286,7 @@ pub(super) struct Attempt {
     pub(super) job_reader: Option<Box<Sniffer>>,
     /// Compresses the body while it passes.
     pub(super) encoder: Option<Box<Encoder>>,
-    /// The answer's head speaks for the upstream.
+    /// The answer's head is evidence that the upstream works.
     pub(super) is_success: bool,
     /// The answer was an exception report.
     pub(super) is_exception: bool,
@@ -307,8 +309,8 @@ impl Attempt {
         }
     }
 
-    /// An attempt on an upstream that the request names. It holds no slot, and its outcome is
-    /// reported to nobody.
+    /// Returns an attempt on an upstream that the request names. It holds no slot, and its outcome
+    /// is not reported.
     pub(super) fn on_named(upstream: Arc<Upstream>, peer: Arc<UpstreamPeer>, now: Instant) -> Self {
         Self {
             concurrency: 0,
@@ -338,14 +340,16 @@ impl Attempt {
         }
     }
 
-    /// The request is complete, and its latency is a sample of the upstream's slowness.
+    /// Begins the watch: the request is complete, so its latency is a sample of the upstream's
+    /// slowness.
     pub(super) fn watch(&mut self, class: RequestClass) {
         self.watch = self
             .is_light()
             .then(|| self.upstream.load.watch(class, self.started));
     }
 
-    /// The answer began. Whether the time until then is the upstream's own.
+    /// Ends the watch, because the answer began. Returns whether the time until then is the
+    /// upstream's own.
     pub(super) fn end_watch(&mut self) -> bool {
         self.watch.take().is_some()
     }
@@ -355,7 +359,7 @@ impl Attempt {
         self.lease.as_ref().is_some_and(|lease| !lease.is_heavy())
     }
 
-    /// The upstream has done its part: its place and what was counted for it are free.
+    /// Releases the slot and the counted limits, because the upstream has done its part.
     pub(super) fn give_back(&mut self) {
         (self.lease, self.permit) = (None, None);
     }
@@ -365,12 +369,12 @@ impl Attempt {
         self.lease.is_some()
     }
 
-    /// It has decided the trial of its upstream. True if it was one.
+    /// Ends the trial of its upstream, whose result is known. True if the attempt was a trial.
     pub(super) fn end_trial(&mut self) -> bool {
         self.lease.as_mut().is_some_and(Lease::end_trial)
     }
 
-    /// Nothing is known against its answer.
+    /// True if there is no evidence against the answer.
     pub(super) fn is_unblemished(&self) -> bool {
         !self.is_exception && self.failure.is_none()
     }

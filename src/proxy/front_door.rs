@@ -1,4 +1,4 @@
-//! The proxy's parts, and what the rest of the process uses of it.
+//! The proxy's parts, and its interface for the rest of the process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -111,7 +111,7 @@ impl FrontDoor {
         self.parts.recent.after(after)
     }
 
-    /// What the connections of clients share with the proxy.
+    /// Returns the parts that the connections of clients share with the proxy.
     pub fn connection_parts(&self) -> ConnectionParts {
         let parts = &self.parts;
         ConnectionParts {

@@ -1,14 +1,16 @@
-//! What passes between client and upstream beside the body, and what does not.
+//! The header fields that pass between client and upstream, and those that do not.
 //!
-//! GeoServer believes `sec-username` and `sec-roles` from every client that reaches it, and reads
-//! X-Forwarded-Host and -Proto raw, so this is where trust is decided. Fields that identify the
-//! user are removed unless the peer is in `trusted_identity`. Unless it is in `trusted_proxies`,
+//! GeoServer accepts `sec-username` and `sec-roles` from every client that reaches it, and uses
+//! X-Forwarded-Host and -Proto as they are. So trust is decided here. Fields that identify the user
+//! are removed unless the peer is in `trusted_identity`. Unless the peer is in `trusted_proxies`,
 //! the fields that state a request's origin are removed too, and X-Forwarded-* are set from the
-//! connection. Whatever a peer may state passes byte for byte, with three exceptions: a list in
-//! X-Forwarded-Host, -Proto or -Port (each proxy appended its own) is cut to its first element,
-//! which is the host that the user's browser requested, because GeoServer would put the whole list
-//! into the URLs of its capabilities; the peer is appended to X-Forwarded-For, as every proxy does;
-//! and `public_url` replaces what any peer states.
+//! connection. Fields that the peer may state pass byte for byte, with three exceptions:
+//!
+//! * A list in X-Forwarded-Host, -Proto or -Port is cut to its first element, which is the host
+//!   that the user's browser requested. Each proxy appends an element, and GeoServer would put the
+//!   whole list into the URLs of its capabilities.
+//! * The peer is appended to X-Forwarded-For, as every proxy does.
+//! * `public_url` replaces the statements of all peers.
 //!
 //! Host, path and query are not touched here; hop-by-hop headers are removed by Pingora before we
 //! are called. `Forwarded` is never added: two sources of the same fact can disagree.
@@ -44,11 +46,11 @@ const X_FORWARDED_PATH: &str = "X-Forwarded-Path";
 const CLIENT_SUBJECT: &str = "X-Geofront-Client-Subject";
 const CLIENT_SUBJECT_LOWER: &str = "x-geofront-client-subject";
 
-/// Every answer and request we pass names us once; a request that names us this often is going
-/// round in circles.
+/// Passes through geofront from which on a request counts as a loop. Each pass adds geofront to
+/// `Via`.
 const MAX_PASSES: usize = 4;
 
-/// What a message cannot do without, whatever `Connection` names.
+/// Fields that a message needs, whatever `Connection` names.
 const KEPT: [&str; 8] = [
     "host",
     "content-length",
@@ -62,17 +64,17 @@ const KEPT: [&str; 8] = [
 
 const OUR_NAME: &[u8] = b"geofront";
 
-/// What the connection shows of the client.
+/// The facts about the client that its connection shows.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientView<'a> {
     pub peer: IpAddr,
     /// Our end of the connection: stands in for the Host that an HTTP/1.0 client did not send.
     pub local: Option<SocketAddr>,
-    /// What the peer may state.
+    /// The facts that the peer may state.
     pub trust: PeerTrust,
     pub config: &'a Trust,
     pub tls: bool,
-    /// The version of HTTP that the client speaks (what goes upstream is always 1.1).
+    /// The version of HTTP between client and geofront; upstreams always get 1.1.
     pub version: Version,
     /// The subject of the client's certificate, which our TLS listener has verified.
     pub subject: Option<&'a HeaderValue>,
@@ -132,8 +134,8 @@ pub fn prepare_downstream(response: &mut ResponseHeader, client: &ClientView<'_>
     response.insert_header(REQUEST_ID, client.request_id.as_str())
 }
 
-/// Removes what would replace the session that a client has on the main: the session cookie that a
-/// replica sets, and the same session in the address of a redirect.
+/// Removes the parts of a replica's answer that would replace a client's session on the main: the
+/// session cookie, and the session in the address of a redirect.
 pub fn drop_session(response: &mut ResponseHeader) -> Result<()> {
     if response.headers.contains_key(SET_COOKIE) {
         let kept: Vec<HeaderValue> = response
@@ -221,7 +223,7 @@ pub fn goes_in_circles(request: &RequestHeader) -> bool {
 }
 
 /// Whether `Connection` would have us remove a field that identifies the client or its target. A
-/// part of what a trusted peer vouches for is worse than none of it.
+/// part of a trusted peer's statements is worse than none of them.
 pub fn nominates_a_claim(request: &RequestHeader, config: &Trust) -> bool {
     let is_kept = |name: &[u8]| {
         let name = name.to_ascii_lowercase();
@@ -268,7 +270,7 @@ fn nominations(headers: &http::HeaderMap) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Removes what this peer may not state.
+/// Removes the fields that this peer may not set.
 fn strip_claims(request: &mut RequestHeader, client: &ClientView<'_>) {
     let is_unwanted = |name: &str| {
         if client.trust == PeerTrust::FULL {
@@ -289,7 +291,7 @@ fn strip_claims(request: &mut RequestHeader, client: &ClientView<'_>) {
     }
 }
 
-/// What a header field states about a client.
+/// The kind of fact that a header field states about a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claim {
     /// The user, or the priority of the user's requests.
@@ -390,7 +392,7 @@ fn name_a_host(request: &mut RequestHeader, client: &ClientView<'_>) -> Result<(
     request.insert_header(HOST, host)
 }
 
-/// The connection is all we know.
+/// Sets the fields from the connection, the only source for an untrusted peer.
 fn set_forwarded(request: &mut RequestHeader, client: &ClientView<'_>) -> Result<()> {
     if let Some(host) = request.headers.get(HOST).cloned() {
         request.insert_header(X_FORWARDED_PORT, port_of(host.as_bytes(), client.tls))?;
@@ -413,7 +415,7 @@ fn port_of(host: &[u8], tls: bool) -> u16 {
     port.unwrap_or(if tls { 443 } else { 80 })
 }
 
-/// The trusted peer knows better than we do, so a field that it did not set stays unset.
+/// Passes the fields of a trusted peer. A field that it did not set stays unset.
 fn pass_forwarded(request: &mut RequestHeader, client: &ClientView<'_>) -> Result<()> {
     for name in [X_FORWARDED_HOST, X_FORWARDED_PROTO, X_FORWARDED_PORT] {
         keep_first_element(request, name)?;

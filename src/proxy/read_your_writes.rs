@@ -1,11 +1,10 @@
 //! People who have just changed the catalog. Their reads prefer the main until all replicas have
 //! the change.
 //!
-//! Only what identifies a person is a key, see `client/identity.rs`: behind one gateway all users
-//! have the gateway's address. A write that the main's update sequence refutes (a login, a form
-//! that changed nothing) marks its author until the update sequence is read, which takes
-//! milliseconds. All other requests read one counter that is zero almost always. Bounded in number
-//! and in time.
+//! A key must identify a person, see `client/identity.rs`: behind one gateway all users have the
+//! gateway's address. A write that the main's update sequence refutes (a login, a form that changed
+//! nothing) marks its author until the update sequence is read, which takes milliseconds. All other
+//! requests read one counter that is zero almost always. Bounded in number and in time.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,7 +40,7 @@ pub(in crate::proxy) struct CatalogWrite {
     pub(in crate::proxy) hint: Hint,
     pub(in crate::proxy) ticket: Ticket,
     pub(in crate::proxy) now: Instant,
-    /// How long its author is remembered at most.
+    /// Maximum time for which its author is remembered.
     pub(in crate::proxy) limit: Duration,
 }
 

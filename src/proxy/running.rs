@@ -1,4 +1,4 @@
-//! How many requests run, so that a stopping process knows when it is idle.
+//! The number of running requests, by which a stopping process finds out when it is idle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -222,7 +222,7 @@ fn is_reordering(c: char) -> bool {
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Looks at all of them at once: nearly every value is harmless.
+/// Checks all bytes at once, because nearly every value is harmless.
 fn is_harmless(value: &[u8]) -> bool {
     value.iter().fold(true, |is_harmless, b| {
         is_harmless & b.is_ascii_graphic() & (*b != b'"') & (*b != b'\\')
@@ -233,7 +233,7 @@ fn cut_to(value: &[u8], limit: usize) -> &[u8] {
     &value[..value.len().min(limit)]
 }
 
-/// Says so when the value was longer.
+/// Marks a value that was longer.
 fn cut(value: &[u8], was_longer: bool) -> Cow<'_, [u8]> {
     if was_longer {
         Cow::Owned([value, b"..."].concat())

@@ -1,4 +1,4 @@
-//! One line a request.
+//! The access log: one line for each request.
 //!
 //! "Why this 503?" is answered by its line. Writing it never makes a request wait for a disk, a
 //! full pipe or another request's system call: a line is formatted in the thread's own buffer and
@@ -22,13 +22,13 @@ use crate::traces::TraceId;
 pub(super) use line::masked;
 use writer::{FINISH, Sink, Writer};
 
-/// What became of a request.
+/// The record of a request that has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    /// When it arrived.
+    /// Time of arrival.
     pub time: SystemTime,
     pub request_id: &'a str,
-    /// As far back as trusted proxies lead.
+    /// The client's address, as far back as trusted proxies lead.
     pub client: IpAddr,
     /// The other end of the connection.
     pub peer: IpAddr,
@@ -50,7 +50,7 @@ pub struct Record<'a> {
     pub connect: Option<Duration>,
     pub first_byte: Option<Duration>,
     pub total: Duration,
-    /// Of the answer's body.
+    /// Bytes of the answer's body that were sent.
     pub bytes: u64,
     pub end: End,
     pub user: Option<&'a [u8]>,
@@ -150,7 +150,7 @@ pub(super) fn json_line(record: &Record<'_>) -> Vec<u8> {
 }
 
 impl Drop for AccessLog {
-    /// Writes what is pending, unless the output is stuck.
+    /// Writes the pending lines, unless the output is stuck.
     fn drop(&mut self) {
         if let Some(writer) = &self.writer {
             writer.finish(FINISH);

@@ -21,10 +21,10 @@ const MAX_PENDING: usize = 4 << 20;
 /// The writer does not wait for its timer when this much is pending.
 const HURRY: usize = MAX_PENDING / 4;
 
-/// How long a line may wait for company.
+/// Time for which a line may wait for further lines.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// How often a log file is checked for having been moved away.
+/// Interval between checks whether a log file was moved away.
 const ROTATION_CHECK: Duration = Duration::from_secs(1);
 
 /// A stuck output delays the end of the process no longer.
@@ -232,7 +232,7 @@ impl Sink {
         }
     }
 
-    /// Writes what it can, and returns how many lines it could not.
+    /// Writes as many lines as possible, and returns the number of the others.
     fn write(&mut self, lines: &[u8]) -> u64 {
         if lines.is_empty() {
             return 0;

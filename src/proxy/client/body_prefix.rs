@@ -25,14 +25,14 @@ use tokio::time::{Instant, timeout_at};
 use crate::metrics::{ClientMemory, HeldBytes, MemoryShare};
 use crate::ogc::{BODY_PREFIX, BodyReader};
 
-/// Pingora's retry buffer, and the most that one read of a body brings: what every request may
-/// hold.
+/// Bytes of Pingora's retry buffer, and of one read of a body, which every request may hold.
 const RETRY_BUFFER: usize = 64 * 1024;
 
-/// What every body may hold without being counted.
+/// Bytes that every body may hold without being counted.
 const FREE: usize = 4 * 1024;
 
-/// How long what decides may take to come. Two megabytes over a slow line come in time.
+/// Time for the part of a body that decides the class. Two megabytes over a slow line arrive in
+/// time.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Longer than any body takes: its rate and its pauses are limited instead.
@@ -66,7 +66,7 @@ pub(in crate::proxy) struct BodyPrefix {
 #[derive(Clone, Debug)]
 pub(in crate::proxy) struct BodyMemory<'m> {
     pub(in crate::proxy) memory: &'m Arc<ClientMemory>,
-    /// What the client's network holds of it.
+    /// The bytes that the client's network holds.
     pub(in crate::proxy) network: Option<Arc<HeldBytes>>,
     /// Bytes of all bodies together.
     pub(in crate::proxy) limit: usize,
@@ -90,8 +90,8 @@ impl BodyPrefix {
         Ok(prefix)
     }
 
-    /// Reads on until `most` bytes are here, before a slot is asked for: a client that sends slowly
-    /// holds none. Returns false if more than `max_body` bytes have come.
+    /// Reads on until `most` bytes have arrived, before a slot is requested, so that a client that
+    /// sends slowly holds none. Returns false if more than `max_body` bytes have arrived.
     pub(in crate::proxy) async fn gather(
         &mut self,
         session: &mut Session,
@@ -186,7 +186,7 @@ impl BodyPrefix {
         self.is_complete.then_some(&self.bytes[..])
     }
 
-    /// What may decide the class.
+    /// Returns the part that may decide the class.
     pub(in crate::proxy) fn evidence(&self) -> Option<std::borrow::Cow<'_, [u8]>> {
         self.reader.evidence(&self.bytes, self.is_complete)
     }
@@ -212,7 +212,7 @@ impl BodyPrefix {
         });
     }
 
-    /// Whether all of a body of which an attempt has sent `sent` bytes is still here, to be sent
+    /// True if all of a body, of which an attempt has sent `sent` bytes, is still here to be sent
     /// again.
     pub(in crate::proxy) fn covers(&self, sent: u64) -> bool {
         self.sends == Sends::OursFirst && sent <= self.bytes.len() as u64
@@ -261,7 +261,8 @@ async fn stand_in(session: &mut Session) -> Result<()> {
         old.get_write_timeout(),
         old.get_total_drain_timeout(),
     );
-    // Only so that it hands out its connection, and what of the next request has come along.
+    // Only so that it hands out its connection, and the bytes of the next request that have
+    // arrived.
     old.set_server_keepalive(Some(0));
     old.set_keepalive_reuses_remaining(None);
     old.set_pipelining_enabled(true);
@@ -278,8 +279,8 @@ async fn stand_in(session: &mut Session) -> Result<()> {
     new.enable_retry_buffering();
     new.read_request_body().await?;
     *new.req_header_mut() = head;
-    // As without us: a client that does not wait for its answer gets this one, and has to try
-    // again.
+    // As without this replacement, a client that does not wait for its answer gets this one, and
+    // has to try again.
     new.set_keepalive(keepalive.filter(|_| next_request.is_none()));
     new.set_keepalive_reuses_remaining(reuses);
     new.set_read_timeout(timeouts.0);
@@ -382,7 +383,8 @@ mod tests {
         )
     }
 
-    /// What an attempt sends: Pingora's copy first, and then what it still reads.
+    /// Returns the body that an attempt sends: Pingora's copy first, and then the bytes that it
+    /// still reads.
     async fn sent(session: &mut Session, prefix: &mut BodyPrefix) -> Vec<u8> {
         prefix.rewind();
         let mut sent = Vec::new();
@@ -468,7 +470,7 @@ mod tests {
         let mut prefix = BodyPrefix::read(&mut session, reader, of(&bodies))
             .await
             .unwrap();
-        assert_eq!(prefix.evidence(), None, "it may say anything");
+        assert_eq!(prefix.evidence(), None, "the rest may hold anything");
         assert!(prefix.bytes.len() < 250_000, "{}", prefix.bytes.len());
         assert_eq!(
             sent(&mut session, &mut prefix).await,

@@ -36,7 +36,7 @@ pub(in crate::proxy) fn client(
     chain.client
 }
 
-/// True if `X-Forwarded-For` is missing, so that `Forwarded` is what counts.
+/// True if `X-Forwarded-For` is missing, so that `Forwarded` counts.
 pub(in crate::proxy) fn counts_forwarded(headers: &HeaderMap) -> bool {
     !headers.contains_key(FORWARDED_FOR) && headers.contains_key(FORWARDED)
 }

@@ -14,7 +14,8 @@ pub(in crate::proxy) fn head(request: &RequestHeader) -> RequestHead<'_> {
     }
 }
 
-/// What reads its body, which may have `most` bytes if it has to be read to its end.
+/// Returns the reader of the body. It reads at most `most` bytes of a body that has to be read to
+/// its end.
 pub(in crate::proxy) fn body_reader(request: &RequestHeader, most: usize) -> BodyReader {
     BodyReader::new(content_type(request), only(request, CONTENT_ENCODING), most)
 }

@@ -1,5 +1,5 @@
-//! The client's identity, as far as it matters for what geofront does: a user by name, a browser's
-//! session, an address.
+//! The client's identity, as far as geofront needs it: a user by name, a browser's session, an
+//! address.
 //!
 //! Names and forwarded addresses count only from peers that may vouch for them. Nothing here grants
 //! anything.
@@ -40,12 +40,12 @@ impl IdentityHash {
     }
 }
 
-/// What a request shows of its client.
+/// The facts about its client that a request shows.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::proxy) struct ClientIdentity<'r> {
     pub(in crate::proxy) headers: &'r HeaderMap,
     pub(in crate::proxy) peer: IpAddr,
-    /// What the peer may state.
+    /// The facts that the peer may state.
     pub(in crate::proxy) trust: PeerTrust,
 }
 

@@ -1,4 +1,4 @@
-//! Request rates: what is counted, and what is done about a request that exceeds one.
+//! Request rates: the counted requests, and the verdict on a request that exceeds a rate.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -82,7 +82,7 @@ impl Meters {
     }
 }
 
-/// What a rate does about a request: lets it pass, holds it up, or refuses it.
+/// The verdict of a rate on a request: pass, delay or refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proxy) enum RateVerdict {
     Pass,

@@ -1,4 +1,4 @@
-//! The name a request goes by in our log, in the upstream's log and in the answer.
+//! The identifier of a request in our log, in the upstream's log and in the answer.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,8 +11,8 @@ use crate::hash::SplitMix64;
 /// The header that carries it, both ways.
 pub const REQUEST_ID: &str = "X-Request-Id";
 
-/// Sixteen hexadecimal digits of our own, or what a trusted peer already calls the request. Copied,
-/// never allocated.
+/// Sixteen hexadecimal digits of our own, or the id that a trusted peer has given the request. It
+/// is copied, never allocated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RequestId {
     bytes: [u8; Self::MAX_BYTES],

@@ -1,4 +1,4 @@
-//! What a Pingora session shows of its client: the address, whether an answer has begun, and
+//! Facts about the client of a Pingora session: its address, whether an answer has begun, and
 //! whether the client is still there.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! An answer on its way to more than one: what of it is kept, and whether it may be shared at all.
+//! An answer for several clients: whether it may be shared, and the part of it that is kept.
 
 use bytes::Bytes;
 use http::header::{
@@ -14,14 +14,14 @@ use crate::config::UpstreamName;
 use crate::proxy::client::request_id::RequestId;
 use crate::traces::TraceParent;
 
-/// What every kept part of a body counts beside its bytes, so that a body in drops is bounded as
-/// well.
+/// Bytes that each kept part of a body counts beside its own, so that a body in tiny parts is
+/// bounded as well.
 const PART: usize = 64;
 
 /// A whole answer.
 #[derive(Debug)]
 pub(in crate::proxy) struct SharedAnswer {
-    /// Without anything that is meant for one connection, and with the length of the body.
+    /// The head, without fields that are meant for one connection, and with the length of the body.
     pub(in crate::proxy) head: ResponseHeader,
     pub(in crate::proxy) body: Vec<Bytes>,
     /// The upstream that gave it, for the access line.
@@ -45,7 +45,7 @@ pub(in crate::proxy) struct KeptAnswer {
 }
 
 /// True if an answer with this head may be shared. Only a success is shared, and only if its
-/// complete end can be told from a broken connection.
+/// complete end can be distinguished from a broken connection.
 pub(in crate::proxy) fn may_be_shared(head: &ResponseHeader, is_head: bool) -> bool {
     let is_success = matches!(
         head.status,
@@ -101,7 +101,7 @@ impl KeptAnswer {
         self.head = head;
     }
 
-    /// False when it has become too much.
+    /// Adds a part of the body. Returns false when the answer has become too large.
     #[must_use = "an answer that is not complete must not be shared"]
     pub(in crate::proxy) fn add(&mut self, chunk: &Bytes) -> bool {
         if chunk.is_empty() {
@@ -115,7 +115,7 @@ impl KeptAnswer {
         has_room
     }
 
-    /// The answer, once all of it has come; `None` if it is not what its head promised.
+    /// Returns the answer once it is complete; `None` if its body does not match its head.
     pub(in crate::proxy) fn whole(
         mut self,
         upstream: UpstreamName,
@@ -204,7 +204,7 @@ mod tests {
         assert!(may_be_shared(&head(200, &[]), true));
         assert!(
             !may_be_shared(&head(200, &[]), false),
-            "its end cannot be told"
+            "its end cannot be recognised"
         );
         assert!(!may_be_shared(
             &head(200, &[length, ("Set-Cookie", "JSESSIONID=1")]),

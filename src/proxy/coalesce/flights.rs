@@ -16,17 +16,17 @@ use super::answer::SharedAnswer;
 use super::hash::{ByHash, Keyed};
 use super::memory::{AnswerMemory, MemoryClaim};
 
-/// Flights at the same time; more requests than are in flight to any cluster we know.
+/// Maximum number of flights at the same time, above the requests in flight to any cluster we know.
 const MAX_FLIGHTS: usize = 4096;
 /// Followers that wait for one answer.
 const MAX_FOLLOWERS: u32 = 1000;
-/// So that requests of different keys rarely meet at a lock.
+/// Parts of the table, so that requests of different keys rarely contend for a lock.
 const SHARDS: usize = 16;
-/// How long the rest of an answer may take once it has begun: it comes as fast as the leader's
-/// client takes it, and that may be slow.
+/// Time for the rest of an answer once it has begun. It arrives only as fast as the leader's client
+/// reads it.
 const REST: Duration = Duration::from_secs(5);
 
-/// How long requests go alone after an answer to others like them could not be shared.
+/// Time for which requests of a key go alone after an answer with that key could not be shared.
 const ALONE: Duration = Duration::from_secs(60);
 /// Keys in one part of the table whose answers could not be shared.
 const MAX_ALONE: usize = 256;
@@ -191,7 +191,7 @@ impl Leader {
         }
     }
 
-    /// What had begun was no good; there will be another.
+    /// The answer that had begun is discarded, and another attempt follows.
     pub(super) fn wait_again(&self) {
         self.flight.set(State::Waiting);
     }
@@ -227,7 +227,7 @@ impl Drop for Leader {
     }
 }
 
-/// One that waits.
+/// A request that waits for the leader's answer.
 #[derive(Debug)]
 pub(in crate::proxy) struct Follower(Arc<Flight>);
 

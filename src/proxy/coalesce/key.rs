@@ -1,11 +1,10 @@
-//! What two requests must have in common to get one answer: everything that could change it.
+//! The key that two requests must share to get one answer: everything that could change the answer.
 //!
-//! The key holds the method, the target and every header byte for byte, as GeoServer will
-//! see them, except the few of [`NOT_COUNTED`]. An unknown header counts. So
-//! do the user (`sec-*`, `Authorization`, cookies), what the client accepts, what it has (`If-*`,
-//! `Range`), and the names that end up in capabilities (`Host`, `X-Forwarded-*`). The client's
-//! address counts too, unless the configuration states that nothing behind us reads it: GeoFence
-//! has rules by address.
+//! The key holds the method, the target and every header byte for byte, as GeoServer will see them,
+//! except the few of [`NOT_COUNTED`]. An unknown header counts. So do the user (`sec-*`,
+//! `Authorization`, cookies), what the client accepts, what it has (`If-*`, `Range`), and the names
+//! that end up in capabilities (`Host`, `X-Forwarded-*`). The client's address counts too, unless
+//! the configuration states that nothing behind us reads it: GeoFence has rules by address.
 //!
 //! Keys are compared in full. A hash of them, however good, would leave the question
 //! whether one user can make a request that is taken for another's.
@@ -24,9 +23,9 @@ use crate::proxy::headers::{self, ClientView};
 /// Requests with more are not shared.
 const MAX_BYTES: usize = 8 << 10;
 
-/// What cannot change an answer of GeoServer's. The name of the program: GeoServer does not look at
-/// it, and Tomcat does at most to leave out the compression. What is meant for the connection. And
-/// the names that requests go by in logs and traces, which differ for each.
+/// Headers that cannot change an answer of GeoServer: the name of the program (GeoServer does not
+/// read it, and Tomcat uses it at most to leave out the compression), headers that are meant for
+/// the connection, and the identifiers in logs and traces, which differ for each request.
 const NOT_COUNTED: [&str; 13] = [
     "user-agent",
     "keep-alive",
@@ -51,10 +50,10 @@ const ADDRESSES: [&str; 4] = [
     "true-client-ip",
 ];
 
-/// What a key holds beside the request itself.
+/// The parts of a key beside the request itself.
 pub(in crate::proxy) struct SharingScope<'a> {
     pub(in crate::proxy) client: ClientView<'a>,
-    /// Where it counts.
+    /// The client's address, where it counts.
     pub(in crate::proxy) address: Option<IpAddr>,
     /// Writes that had ended when the request came.
     pub(in crate::proxy) writes: u64,
@@ -66,7 +65,7 @@ pub(in crate::proxy) struct SharingScope<'a> {
     pub(in crate::proxy) reads_from_main: bool,
     /// The rule of the operator that the request follows.
     pub(in crate::proxy) route: Option<usize>,
-    /// How the answer is compressed, if it can be.
+    /// The coding of the answer, if it can be compressed.
     pub(in crate::proxy) coding: Option<Coding>,
 }
 
@@ -136,7 +135,7 @@ fn is_long(request: &RequestHeader) -> bool {
     request.raw_path().len() + headers.sum::<usize>() > MAX_BYTES
 }
 
-/// A body, or the wish for something else than an answer.
+/// True if the request has a body, or expects something else than an answer.
 fn has_more_than_a_head(headers: &HeaderMap) -> bool {
     let has_body = headers.contains_key(TRANSFER_ENCODING)
         || headers

@@ -54,11 +54,11 @@ pub(super) struct Coalescing {
     writes: AtomicU64,
 }
 
-/// A leader's part, in its context from the first attempt to the end.
+/// The leader's side of a flight, kept in its context from the first attempt to the end.
 #[derive(Debug)]
 pub(super) struct Leading {
     leader: Leader,
-    /// What has come of the answer.
+    /// The part of the answer that has arrived.
     kept: Option<KeptAnswer>,
 }
 
@@ -149,7 +149,7 @@ impl Leading {
         self.leader.go_alone();
     }
 
-    /// Gives the answer to all followers, if all of it has come.
+    /// Gives the answer to all followers, if it is complete.
     pub(super) fn complete(
         self,
         upstream: UpstreamName,

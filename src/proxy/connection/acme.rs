@@ -1,5 +1,5 @@
-//! HTTP-01 (RFC 8555 section 8.3): a certificate authority requests a file to see that a host name
-//! is ours.
+//! HTTP-01 (RFC 8555 section 8.3): a certificate authority requests a file to verify that a host
+//! name is ours.
 
 use crate::acme::challenges::{self, HTTP01_PATH};
 use crate::config::Config;

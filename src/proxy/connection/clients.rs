@@ -1,4 +1,4 @@
-//! How many client connections there are, and how many there may be: in all, and of one network.
+//! The numbers of client connections and their limits: in all, and of one network.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::networks::{Excess, Network, NetworkLimits, Networks};
 use crate::config::ClientLimits;
 use crate::metrics::{ClientExcess, Metrics, NetworkMemory};
 
-/// Between two lines of the log about clients that exceed one limit.
+/// Minimum interval between two log lines about clients that exceed one limit.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// See the module's documentation.
@@ -110,7 +110,7 @@ pub(in crate::proxy) struct CountedClient {
     clients: Arc<Clients>,
     /// Its network, and the limits of it.
     counted: Option<(Network, NetworkLimits)>,
-    /// What its network holds of the memory for slow clients.
+    /// The memory for slow clients that its network holds.
     memory: Option<NetworkMemory>,
 }
 
@@ -136,7 +136,7 @@ impl CountedClient {
         false
     }
 
-    /// What its network holds of the memory for slow clients; `None` if it has no limit.
+    /// Returns the memory for slow clients that its network holds; `None` if it has no limit.
     pub(in crate::proxy) fn memory(&self) -> Option<NetworkMemory> {
         self.memory.clone()
     }

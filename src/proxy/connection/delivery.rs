@@ -1,4 +1,5 @@
-//! What a request and the stream of its client's connection share about the answer under way.
+//! The state of the answer under way that a request and the stream of its client's connection
+//! share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,8 +23,8 @@ struct Shared {
 }
 
 impl Delivery {
-    /// Whether an upstream is at work on the answer: then it must not wait for the client, as long
-    /// as there is memory.
+    /// Sets whether an upstream is at work on the answer: then it must not wait for the client, as
+    /// long as there is memory.
     pub(in crate::proxy) fn set_holds_slot(&self, holds_slot: bool) {
         self.0.holds_slot.store(holds_slot, Ordering::Relaxed);
     }
@@ -45,12 +46,12 @@ impl Delivery {
         self.0.is_given_up.store(true, Ordering::Relaxed);
     }
 
-    /// The client was given up because it read too slowly.
+    /// True if the client was given up because it read too slowly.
     pub(in crate::proxy) fn is_given_up(&self) -> bool {
         self.0.is_given_up.load(Ordering::Relaxed)
     }
 
-    /// Whether the answer under way ends with its connection, and is not complete.
+    /// Sets whether the answer under way ends with its connection, and is not complete.
     pub(in crate::proxy) fn set_ends_with_connection(&self, ends_with_connection: bool) {
         let ends = &self.0.ends_with_connection;
         ends.store(ends_with_connection, Ordering::Relaxed);

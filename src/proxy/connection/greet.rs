@@ -1,4 +1,5 @@
-//! What a connection passes before its first head, on listeners that are more than plain HTTP.
+//! The steps of a connection before its first head, on listeners that are more than plain HTTP: the
+//! PROXY header and the TLS handshake.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ pub(super) struct NamedListener {
     tls: TlsSettings,
 }
 
-/// What a listener adds to the requests of one connection and to their answers.
+/// The properties that a listener adds to the requests of one connection and to their answers.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Arrival {
     /// The value of `Strict-Transport-Security`.
@@ -104,9 +105,9 @@ impl NamedListener {
 pub(super) struct Greeted {
     pub(super) stream: Stream,
     pub(super) arrival: Option<Arc<Arrival>>,
-    /// What was read of the first request.
+    /// The bytes of the first request that were read.
     pub(super) ahead: BytesMut,
-    /// What the client's network holds of the memory for slow clients.
+    /// The memory for slow clients that the client's network holds.
     pub(super) memory: Option<NetworkMemory>,
 }
 
@@ -172,7 +173,7 @@ impl ProxyHeaderFault {
     }
 }
 
-/// Reads the header, and makes the client's address that of the connection.
+/// Reads the header, and makes its address that of the connection.
 async fn hear_proxy(
     stream: &mut Stream,
     settings: &Listener,

@@ -1,10 +1,11 @@
 //! A client that has closed its side of the connection while its answer is under way.
 //!
-//! It may be waiting for the answer, or it may have gone: TCP shows the same for both. They differ
-//! when something is sent: a client that has gone answers with a reset. So a client of HTTP/1.1
-//! gets an interim answer (`100 Continue`), which every client must ignore that does not wait for
-//! one (RFC 9110 section 15.2.1), and then its connection is looked at now and then. A client of
-//! HTTP/1.0 knows no interim answers: it is taken for gone, as nginx and HAProxy do with all.
+//! The client may be waiting for the answer, or it may have gone: TCP shows the same for both. The
+//! two differ when something is sent: the host of a client that has gone answers with a reset. So a
+//! client of HTTP/1.1 gets an interim answer (`100 Continue`), which every client must ignore that
+//! does not wait for one (RFC 9110 section 15.2.1), and then its connection is looked at now and
+//! then. HTTP/1.0 has no interim answers. A client of HTTP/1.0 counts as gone, as nginx and HAProxy
+//! treat all clients.
 
 use std::os::fd::RawFd;
 use std::pin::Pin;
@@ -14,10 +15,10 @@ use std::time::Duration;
 use pingora::protocols::l4::ext::get_tcp_info;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// What a client that has gone answers with a reset.
+/// Bytes to which the host of a client that has gone answers with a reset.
 pub(super) const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// How often the connection is looked at: first, and later.
+/// Interval at which the connection is checked: first, and later.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 

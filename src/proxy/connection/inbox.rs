@@ -1,8 +1,8 @@
-//! What a client's connection has brought, and what of it Pingora may see.
+//! The bytes that a client's connection has received, and the part of them that Pingora may see.
 //!
 //! Pingora reads a request leniently, and reads on behind its end. So it gets a head only after the
-//! head was judged, then exactly the bytes that are this request's body, and nothing else: what the
-//! client sends ahead waits here for the next head to be judged.
+//! head was judged, and then exactly the bytes of that request's body. Bytes that the client sends
+//! ahead wait here until the next head is judged.
 
 use std::fmt;
 use std::io;
@@ -24,13 +24,13 @@ use crate::http1::{
 /// Room for one read ahead; a head is rarely longer.
 const READ_AHEAD: usize = 4 * 1024;
 
-/// The field by which a client announces that it waits for a word before it sends its body.
+/// The field by which a client announces that it waits for `100 Continue` before it sends its body.
 const EXPECT: &[u8] = b"\nexpect:";
 
-/// What a client may send ahead of its turn. Then its bytes wait in the kernel.
+/// Bytes that a client may send ahead. Further bytes wait in the kernel.
 const MAX_AHEAD: usize = 16 * 1024;
 
-/// The connection has become a tunnel: what comes is no HTTP any more.
+/// The connection has become a tunnel: further bytes are no HTTP any more.
 #[derive(Clone, Debug, Default)]
 pub(in crate::proxy) struct Tunnel(Arc<AtomicBool>);
 
@@ -46,7 +46,7 @@ impl Tunnel {
     }
 }
 
-/// What the wait for a head brought.
+/// The result of the wait for a head.
 #[derive(Debug)]
 pub(in crate::proxy) enum Incoming {
     /// A head that was judged, and its bytes.
@@ -64,12 +64,12 @@ pub(in crate::proxy) struct Inbox {
     ahead: BytesMut,
     head: HeadReader,
     body: BodyScanner,
-    /// How fast the body must come.
+    /// The minimum rate of the body.
     rule: PaceRule,
     pace: ClientPace,
-    /// Since when more of the body is waited for.
+    /// Start of the wait for more of the body.
     waiting: Option<Instant>,
-    /// The client waits for a word before it sends.
+    /// The client waits for `100 Continue` before it sends its body.
     is_asked_to_wait: bool,
     /// The current request is one of HTTP/1.1.
     is_http11: bool,
@@ -99,7 +99,7 @@ impl Inbox {
         self.rule = rule;
     }
 
-    /// What was read from the connection before.
+    /// Takes over the bytes that were read from the connection before.
     pub(in crate::proxy) fn begin_with(&mut self, ahead: BytesMut) {
         self.ahead = ahead;
     }
@@ -114,7 +114,7 @@ impl Inbox {
         self.body.is_complete()
     }
 
-    /// Whether the client is one that knows interim answers, and only its answer is awaited.
+    /// True if the client supports interim answers, and only its answer is awaited.
     pub(in crate::proxy) fn may_close_its_side(&self) -> bool {
         self.is_http11 && self.body.is_complete() && !self.tunnel.is_open()
     }
@@ -156,7 +156,7 @@ impl Inbox {
         }
     }
 
-    /// A request begins: its head leaves, and its body may.
+    /// Begins a request: its head is handed over, and its body may follow.
     fn begin(&mut self, head: Head) -> Incoming {
         self.head = HeadReader::default();
         self.body = BodyScanner::new(head.framing);
@@ -246,7 +246,8 @@ impl Inbox {
         Poll::Ready(Ok(()))
     }
 
-    /// The request is complete: whatever comes is for later. Ready when the client has gone.
+    /// Keeps further bytes for later, because the request is complete. Ready when the client has
+    /// gone.
     fn poll_idle<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
@@ -257,11 +258,11 @@ impl Inbox {
                 return Poll::Ready(Ok(()));
             }
         }
-        // Nothing wakes this read. The end of the request is noticed by what waits beside it.
+        // Nothing wakes this read. The task that waits beside it notices the end of the request.
         Poll::Pending
     }
 
-    /// Reads some bytes for later; how many.
+    /// Reads some bytes for later; returns their number.
     fn poll_ahead<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
@@ -348,7 +349,7 @@ mod tests {
         poll_fn(|cx| stream.poll_head(cx, &LIMITS)).await
     }
 
-    /// What Pingora understands of the next request, and its body; `None` if the head was refused.
+    /// Returns the next request as Pingora reads it, with its body; `None` if the head was refused.
     async fn pingora_reads(
         mut stream: Box<ClientStream<Stream>>,
     ) -> Option<(Head, BytesMut, HttpSession, Vec<u8>)> {

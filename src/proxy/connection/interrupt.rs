@@ -6,8 +6,8 @@
 //! another upstream. A wait is interrupted only while it is armed: from the end of the request to
 //! the answer's head, for requests that may be repeated.
 //!
-//! What this costs a request is two locks that no other thread takes: arming writes to the
-//! connection's own memory, and only an upstream's loss has anything look at all connections.
+//! The cost for a request is two locks that no other thread takes. Arming writes to the
+//! connection's own memory, and only the loss of an upstream causes a search over all connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,7 +27,7 @@ const SHARDS: usize = 16;
 /// One client connection's interrupt.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Interrupt {
-    /// The stream has to look.
+    /// The stream has to check the interrupt.
     is_armed: AtomicBool,
     state: Mutex<State>,
 }
@@ -67,7 +67,7 @@ pub(in crate::proxy) enum WaitEnd {
 }
 
 impl Interrupt {
-    /// From now on `wait` may be interrupted.
+    /// Allows `wait` to be interrupted until the result is dropped.
     pub(in crate::proxy) fn arm(self: &Arc<Self>, wait: Wait) -> Armed {
         *self.state.lock() = State {
             wait: Some(wait),
@@ -102,7 +102,7 @@ impl Interrupt {
         Poll::Pending
     }
 
-    /// Interrupts the wait that is armed, if `may` agrees. True if it does.
+    /// Interrupts the wait that is armed, if `may` returns true for it. Returns whether it did.
     fn raise(&self, may: impl FnOnce(&Wait) -> bool) -> bool {
         let mut state = self.state.lock();
         if state.is_raised || !state.wait.as_ref().is_some_and(may) {
@@ -129,7 +129,7 @@ impl Interrupt {
 }
 
 impl Armed {
-    /// The wait is over.
+    /// Ends the wait, and returns how it ended.
     pub(in crate::proxy) fn end(self) -> WaitEnd {
         self.0.disarm()
     }
@@ -169,7 +169,7 @@ impl Default for Interrupts {
 }
 
 impl Interrupts {
-    /// A new connection's.
+    /// Registers a new connection.
     pub(in crate::proxy) fn register(self: &Arc<Self>) -> Registered {
         let (number, interrupt) = (
             self.next.fetch_add(1, Ordering::Relaxed),
@@ -185,7 +185,7 @@ impl Interrupts {
         }
     }
 
-    /// Interrupts every wait that `may` agrees to; how many that are.
+    /// Interrupts every wait for which `may` returns true; returns their number.
     pub(in crate::proxy) fn raise(&self, mut may: impl FnMut(&Wait) -> bool) -> usize {
         let mut raised = 0;
         for shard in &self.shards {

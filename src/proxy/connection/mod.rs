@@ -67,8 +67,9 @@ use reset::end_with_reset;
 use stream::{ClientStream, Left, StreamLimits};
 use unsent::Unsent;
 
-/// How long bytes are read from a client that was answered before it had sent all: unread, they
-/// would reset the connection, and the client would not see the answer. The same times as nginx's.
+/// Time for which bytes are read from a client that was answered before it had sent everything.
+/// Unread bytes would reset the connection, and the client would not see the answer. nginx uses the
+/// same times.
 const LINGER: Duration = Duration::from_secs(30);
 
 /// A client that sends nothing for so long has seen the answer.
@@ -77,15 +78,15 @@ const LINGER_SILENCE: Duration = Duration::from_secs(5);
 /// Parts of an answer that broke off that are sent at once.
 const REST_PARTS: usize = 8;
 
-/// Read and forgotten at once, while it lingers.
+/// Bytes that are read and discarded at once while a connection lingers.
 const LINGER_BUFFER: usize = 4 * 1024;
 
-/// How long a stopping process waits for the first head of a connection that it has accepted: the
-/// client could not know that it would stop, and no other process can serve this connection.
+/// Time for which a stopping process waits for the first head of a connection that it has accepted,
+/// because no other process can serve this connection.
 const FRESH_GRACE: Duration = Duration::from_secs(1);
 
-/// What Pingora starts a connection with. It is replaced before the first answer, and not waited
-/// for.
+/// Seconds of keep-alive with which Pingora starts a connection. They are replaced before the first
+/// answer.
 const KEEP_ALIVE_AT_FIRST: u64 = 60;
 
 /// Passed through Pingora's per-connection context to the first hook that runs after the head.
@@ -101,13 +102,13 @@ pub(super) struct Switches {
     pub(super) target: Option<Box<[u8]>>,
     /// The client ends the connection with this request. Pingora reads `Connection` only once.
     pub(super) is_last: bool,
-    /// What the connection's listener adds.
+    /// The properties that the connection's listener adds.
     pub(super) arrival: Option<Arc<Arrival>>,
-    /// What the client's network holds of the memory for bodies.
+    /// The memory for bodies that the client's network holds.
     pub(super) bodies: Option<Arc<HeldBytes>>,
 }
 
-/// What connections share with the proxy that answers their requests.
+/// The parts that connections share with the proxy that answers their requests.
 pub struct ConnectionParts {
     pub(super) heads: HeadRefuser,
     pub(super) interrupts: Arc<Interrupts>,
@@ -377,8 +378,8 @@ where
                 Incoming::Refused(fault, method, target) => {
                     let hsts = arrival.as_ref().and_then(|arrival| arrival.hsts.as_ref());
                     let heads = &self.parts.heads;
-                    // On the heap, and so is what follows: an idle connection carries no state of
-                    // what most connections never need.
+                    // On the heap, like the rest: an idle connection carries no state that most
+                    // connections never need.
                     Box::pin(heads.refuse(&mut stream, fault, &method, &target, hsts)).await;
                     drop(stream);
                     break;
@@ -465,7 +466,7 @@ fn refuse(mut stream: Stream) {
     let _flushed = stream.flush().now_or_never();
 }
 
-/// Sends what has come of an answer that broke off while the client was slow.
+/// Sends the received part of an answer that broke off while the client was slow.
 async fn send_rest(stream: &mut Stream, mut unsent: Unsent) -> io::Result<()> {
     while !unsent.is_empty() {
         let mut parts = [IoSlice::new(&[]); REST_PARTS];
@@ -483,7 +484,7 @@ async fn send_rest(stream: &mut Stream, mut unsent: Unsent) -> io::Result<()> {
 async fn linger(left: Left<Stream>) {
     let mut stream = left.inner;
     if let Some(fd) = left.must_be_reset {
-        // Whatever of the answer has come is worth nothing to the client.
+        // The part of the answer that was sent is of no use to the client.
         if let Err(error) = end_with_reset(fd) {
             tracing::warn!(%error, "an answer that broke off ends as if it were complete");
         }
@@ -509,11 +510,11 @@ async fn linger(left: Left<Stream>) {
     timeout(LINGER, drain).await.ok();
 }
 
-/// How long a connection waits at most.
+/// The maximum wait of a connection.
 #[derive(Clone, Copy)]
 enum Limit {
     Until(Instant),
-    /// From when the connection has to wait, which is seldom for the rest of a head.
+    /// Counted from the moment when the connection has to wait, which is rare within a head.
     For(Duration),
 }
 

@@ -1,10 +1,10 @@
-//! What each client network does at this moment: its connections, its heads that are not complete,
-//! and how fast it opens connections.
+//! The activity of each client network: its connections, its incomplete heads, and the rate at
+//! which it opens connections.
 //!
-//! A network is one IPv4 address or one IPv6 /64, which is what one client has. There is an entry
-//! for each network with a connection, so connections bound the table. Networks without one are
-//! remembered while they open connections fast, and only so many of them: to forget one gives it a
-//! fresh start, and takes nothing from others.
+//! A network is one IPv4 address or one IPv6 /64, the usual range of one client. Each network with
+//! a connection has an entry, so the number of connections bounds the table. A network without a
+//! connection is remembered until its rate allows a whole burst again. The number of such networks
+//! is bounded by [`MAX_IDLE`]: forgetting one only gives it a fresh burst.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -15,13 +15,13 @@ use parking_lot::Mutex;
 
 use crate::metrics::NetworkMemory;
 
-/// So that connections of different networks rarely meet at a lock.
+/// Parts of the table, so that connections of different networks rarely contend for a lock.
 const SHARDS: usize = 16;
 
-/// Networks without a connection that one part of the table remembers.
+/// Maximum number of networks without a connection that one part of the table remembers.
 const MAX_IDLE: usize = 1024;
 
-/// A network may open as many connections at once as in this time at its rate.
+/// Burst of a network: the connections that its rate allows in this time may be opened at once.
 const BURST: Duration = Duration::from_secs(10);
 
 /// See the module's documentation.
@@ -57,13 +57,13 @@ pub(super) enum Excess {
     Rate,
 }
 
-/// What one network does.
+/// The activity of one network.
 #[derive(Debug)]
 struct Usage {
     connections: usize,
     heads: u32,
     memory: NetworkMemory,
-    /// When the connections that it opened so far would be over at its rate.
+    /// Theoretical arrival time of its rate limit on connections (GCRA).
     paid_until: Instant,
 }
 
@@ -71,7 +71,7 @@ struct Usage {
 #[derive(Debug, Default)]
 struct Part {
     usages: HashMap<Network, Usage>,
-    /// Those without a connection.
+    /// Number of entries without a connection.
     idle: usize,
 }
 
@@ -83,7 +83,7 @@ pub(super) struct Networks {
 }
 
 impl Networks {
-    /// Counts a new connection, which is to [`leave`](Self::leave).
+    /// Counts a new connection. Its end must be reported to [`leave`](Self::leave).
     pub(super) fn enter(
         &self,
         network: Network,
@@ -118,7 +118,7 @@ impl Networks {
         entered
     }
 
-    /// A connection has ended.
+    /// Counts the end of a connection.
     pub(super) fn leave(&self, network: Network, now: Instant) {
         let part = &mut *self.part(network).lock();
         let Some(usage) = part.usages.get_mut(&network) else {
@@ -139,8 +139,8 @@ impl Networks {
         }
     }
 
-    /// Counts a head that is not complete, which is to end with [`end_head`](Self::end_head).
-    /// Returns false if there are too many.
+    /// Counts an incomplete head. Its end must be reported to [`end_head`](Self::end_head). Returns
+    /// false if there are too many.
     pub(super) fn begin_head(&self, network: Network, limits: &NetworkLimits) -> bool {
         let part = &mut *self.part(network).lock();
         let Some(usage) = part.usages.get_mut(&network) else {
@@ -157,7 +157,8 @@ impl Networks {
         }
     }
 
-    /// What the clients of a network with a connection hold of the memory for slow clients.
+    /// Returns the memory for slow clients that the clients of a network hold; `None` without a
+    /// connection.
     pub(super) fn memory(&self, network: Network) -> Option<NetworkMemory> {
         let part = self.part(network).lock();
         Some(part.usages.get(&network)?.memory.clone())
@@ -274,9 +275,6 @@ mod tests {
         networks.enter(quiet, &LIMITS, now).unwrap();
         networks.leave(quiet, later);
         let part = networks.part(quiet).lock();
-        assert!(
-            !part.usages.contains_key(&quiet),
-            "it is as if it had never been here"
-        );
+        assert!(!part.usages.contains_key(&quiet), "it is not remembered");
     }
 }

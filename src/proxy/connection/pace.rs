@@ -1,4 +1,4 @@
-//! How slow a client may be.
+//! The minimum rate of a client.
 //!
 //! A client has a credit of time. It is used up while geofront waits for the client, and is earned
 //! by every byte at the rate that is required. So a healthy client may pause for as long as its
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// The credit of a client that has shown nothing yet.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What is required of a client.
+/// The rate and the silence that a client must keep to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::proxy) struct PaceRule {
     /// Bytes a second; 0 if any byte will do.
@@ -42,8 +42,8 @@ impl ClientPace {
         }
     }
 
-    /// A rule that requires more begins: what was earned under the old one counts as far as the
-    /// grace.
+    /// Applies a stricter rule from now on. Credit that was earned under the old rule counts up to
+    /// the grace.
     pub(in crate::proxy) fn tighten(&mut self, rule: &PaceRule) {
         self.credit = self.credit.min(rule.grace());
     }

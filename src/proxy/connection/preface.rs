@@ -7,11 +7,11 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// The first bytes of a connection of HTTP/2.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What a connection begins with.
+/// The beginning of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Beginning {
     pub(super) is_http2: bool,
-    /// What was read, at most a preface. It is still to be handled.
+    /// The bytes that were read, at most a preface. They are still to be handled.
     pub(super) ahead: BytesMut,
 }
 

@@ -65,7 +65,8 @@ pub(in crate::proxy) fn of(head: &Head, bytes: BytesMut) -> Readable {
     }
 }
 
-/// A URL without a path means `/`. `Host`, which agrees with the URL, stands for what is left out.
+/// A URL without a path means `/`. `Host`, which agrees with the URL, replaces the part that is
+/// left out.
 pub(super) fn in_origin_form(path: &[u8]) -> Cow<'_, [u8]> {
     if path.starts_with(b"/") {
         Cow::Borrowed(path)
@@ -74,7 +75,7 @@ pub(super) fn in_origin_form(path: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// What is left of the request line, and the rest of the head.
+/// Returns the rest of the request line, and of the head.
 fn after_line(rest: &[u8]) -> (&[u8], &[u8]) {
     let end = rest
         .windows(2)

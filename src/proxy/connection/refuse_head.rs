@@ -1,5 +1,5 @@
-//! Answers heads in our own name, so that Pingora never sees them: those that break the rules,
-//! belong to https, or verify a host name.
+//! Answers heads instead of Pingora: heads that break the rules, that belong to https, or that
+//! verify a host name.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::proxy::access_log::{AccessLog, End, Record};
 use crate::proxy::client::request_id::RequestId;
 use crate::proxy::response::respond::{self, Refusal};
 
-/// A client that does not take a refusal for so long is left alone.
+/// Time for a client to accept a refusal; then the connection is closed.
 const WRITE: Duration = Duration::from_secs(5);
 
 /// Answers heads that break a rule.
@@ -39,7 +39,7 @@ pub(in crate::proxy) struct HeadRefuser {
 }
 
 impl HeadRefuser {
-    /// Answers, counts and logs. `method` and `target` are what is known of the request line;
+    /// Answers, counts and logs. `method` and `target` are the known parts of the request line;
     /// `hsts` is the listener's `Strict-Transport-Security`.
     pub(in crate::proxy) async fn refuse(
         &self,
@@ -234,7 +234,7 @@ impl HeadRefuser {
     }
 }
 
-/// An answer of ours to a request that goes no further.
+/// An answer of geofront to a request that reaches no upstream.
 struct Reply<'r> {
     method: &'r [u8],
     target: &'r [u8],
@@ -242,7 +242,7 @@ struct Reply<'r> {
     head: ResponseHeader,
     body: Bytes,
     classified: Option<Classified>,
-    /// `None` if the request got what it was for.
+    /// The refusal; `None` if the request was served.
     refusal: Option<Refusal>,
 }
 

@@ -2,17 +2,17 @@
 //!
 //! Pingora writes the head and the body of an answer apart. Sent apart they cost two system calls
 //! and two packets; put together in a buffer they cost a copy of the body, and a buffer for every
-//! connection, idle ones too. Here a short write waits for the next one, and a long one takes what
-//! waits along in the same system call, uncopied. Memory is held only while something waits. What
-//! waits goes out after two milliseconds at the latest: Pingora reads from the client while it
-//! waits for more of the answer, and this stream sends meanwhile.
+//! connection, idle ones too. Here a short write waits for the next one, and a long one takes the
+//! waiting bytes along in the same system call, uncopied. Memory is held only while bytes wait.
+//! They are sent after two milliseconds at the latest: Pingora reads from the client while it waits
+//! for more of the answer, and this stream sends meanwhile.
 //!
-//! While an upstream is at work on the answer, what the connection does not take is held in memory
-//! (`unsent.rs`), so that the upstream does not wait for the client. A client that takes its bytes
-//! in time costs no copy.
+//! While an upstream is at work on the answer, bytes that the connection does not accept are held
+//! in memory (`unsent.rs`), so that the upstream does not wait for the client. A client that takes
+//! its bytes in time costs no copy.
 //!
-//! Reads go through the [`Inbox`]. However Pingora ends a connection, what is left of it comes back
-//! as [`Remains`].
+//! Reads go through the [`Inbox`]. However Pingora ends a connection, its remains come back as
+//! [`Remains`].
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -49,7 +49,7 @@ use crate::config::Config;
 use crate::http1::HeadLimits;
 use crate::metrics::{ClientMemory, HeldBytes};
 
-/// What waits for a flush or a longer write, at most: the head of an answer and the whole of a
+/// Maximum bytes that wait for a flush or a longer write: the head of an answer, and the whole of a
 /// small one.
 const MAX_WAITING: usize = 8 * 1024;
 
@@ -60,19 +60,19 @@ const MAX_PARTS: usize = 8;
 /// last.
 const MIN_PIECE: usize = 32 * 1024;
 
-/// What is left of a connection when its stream is dropped.
+/// The remains of a connection when its stream is dropped.
 #[derive(Debug)]
 pub(in crate::proxy) struct Left<S> {
     pub(in crate::proxy) inner: S,
     /// The client may still be sending.
     pub(in crate::proxy) is_owed: bool,
-    /// What of an answer that broke off has come.
+    /// The received part of an answer that broke off.
     pub(in crate::proxy) unsent: Unsent,
     /// The socket, if its clean end would make half an answer look whole.
     pub(in crate::proxy) must_be_reset: Option<RawFd>,
 }
 
-/// What a client may take of time and memory.
+/// The limits on the time and memory of a client.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::proxy) struct StreamLimits {
     /// For the bodies of its requests.
@@ -98,7 +98,7 @@ impl StreamLimits {
     }
 }
 
-/// Where a stream leaves what is left of it.
+/// The place where a stream leaves its remains.
 pub(in crate::proxy) type Remains<S> = Arc<Mutex<Option<Left<S>>>>;
 
 /// See the module's documentation.
@@ -108,7 +108,7 @@ pub(in crate::proxy) struct ClientStream<S: AsyncWrite + Unpin> {
     inner: Option<S>,
     /// Fails reads.
     interrupt: Arc<Interrupt>,
-    /// What the connection did not take.
+    /// Bytes that the connection did not accept.
     unsent: Unsent,
     /// Short writes, behind `unsent`.
     waiting: Vec<u8>,
@@ -117,7 +117,8 @@ pub(in crate::proxy) struct ClientStream<S: AsyncWrite + Unpin> {
     delivery: Delivery,
     /// `None` until a write has to wait.
     timer: Option<WriteTimer>,
-    /// For how much of it the client has: the kernel holds megabytes for a slow one.
+    /// The socket, to measure how much the client has received: the kernel holds megabytes for a
+    /// slow one.
     fd: Option<RawFd>,
     /// Bytes that the connection has taken.
     taken: u64,
@@ -131,7 +132,7 @@ pub(in crate::proxy) struct ClientStream<S: AsyncWrite + Unpin> {
     remains: Remains<S>,
 }
 
-/// Why there is a connection.
+/// The reason why there is a connection.
 const THERE: &str = "only dropping takes it";
 
 /// The connection itself.
@@ -173,17 +174,17 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         self.inbox.set_rule(limits.body);
     }
 
-    /// What was read from the connection before.
+    /// Takes over the bytes that were read from the connection before.
     pub(in crate::proxy) fn begin_with(&mut self, ahead: BytesMut) {
         self.inbox.begin_with(ahead);
     }
 
-    /// Counts what the client does not read for its network, too.
+    /// Counts unread bytes for the client's network, too.
     pub(in crate::proxy) fn count_for(&mut self, network: Arc<HeldBytes>) {
         self.unsent.count_for(&self.memory, network);
     }
 
-    /// What the requests of this connection share with it.
+    /// Returns the state that the requests of this connection share with it.
     pub(in crate::proxy) fn delivery(&self) -> Delivery {
         self.delivery.clone()
     }
@@ -193,7 +194,7 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         Arc::clone(&self.remains)
     }
 
-    /// What turns this connection into a tunnel.
+    /// Returns the switch that turns this connection into a tunnel.
     pub(in crate::proxy) fn tunnel(&self) -> Tunnel {
         self.inbox.tunnel.clone()
     }
@@ -227,7 +228,7 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         }
     }
 
-    /// Sends `parts` behind what waits; how much of `parts` is gone.
+    /// Sends `parts` behind the waiting bytes; returns how many bytes of `parts` were accepted.
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -270,7 +271,8 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Forgets `sent` bytes of what waits; how many of them were of what came behind it, if any.
+    /// Forgets `sent` waiting bytes; returns the number of sent bytes behind them, if there are
+    /// any.
     fn take_sent(&mut self, sent: usize) -> io::Result<Option<usize>> {
         if sent == 0 {
             return Err(io::ErrorKind::WriteZero.into());
@@ -290,8 +292,8 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         Ok((behind > 0).then_some(behind))
     }
 
-    /// Holds `parts` in memory, behind what waits, if the upstream would have to wait for the
-    /// client otherwise; how much of them.
+    /// Holds `parts` in memory, behind the waiting bytes, if the upstream would otherwise have to
+    /// wait for the client. Returns the number of bytes that it holds.
     fn hold(&mut self, parts: &[IoSlice<'_>]) -> Option<usize> {
         if !self.delivery.holds_slot() {
             return None;
@@ -317,8 +319,8 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         Some(taken)
     }
 
-    /// The connection takes nothing more: ready with an error when the client is too slow.
-    /// `holds_slot`: an upstream waits for it.
+    /// Called when the connection accepts nothing more; ready with an error when the client is too
+    /// slow. `holds_slot`: an upstream waits for the client.
     fn poll_too_slow(&mut self, cx: &mut Context<'_>, holds_slot: bool) -> Poll<io::Error> {
         let is_strict = holds_slot || self.unsent.is_short(self.limits.all_memory);
         let rule = PaceRule {
@@ -329,7 +331,7 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         let acknowledged = || Some(get_tcp_info(fd?).ok()?.tcpi_bytes_acked);
         let timer = self.timer.get_or_insert_with(WriteTimer::new);
         ready!(timer.poll_too_slow(cx, &rule, is_strict, || acknowledged().unwrap_or(sent)));
-        // What waits is not for a client that is given up.
+        // The waiting bytes are discarded, because the client is given up.
         self.unsent.clear();
         self.waiting = Vec::new();
         self.delivery.give_up();
@@ -364,7 +366,7 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         Some((at, date))
     }
 
-    /// Sends what waits while nothing more comes; ready with an error when that fails.
+    /// Sends the waiting bytes while nothing more comes; ready with an error when that fails.
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         if !self.has_unsent() && !self.needs_flush {
             self.rest();
@@ -437,7 +439,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         if self.delivery.has_date()
             && let Some((at, date)) = self.upstreams_date(parts)
         {
-            // The date need not be as long as what it replaces, so everything is taken.
+            // The date may differ in length from the one that it replaces, so everything is taken.
             let (before, after) = (&parts[0][..at.start], &parts[0][at.end..]);
             let rest = parts[1..].iter().map(|part| &**part);
             [before, date.as_bytes(), after]
@@ -489,8 +491,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
     }
 }
 
-/// As Pingora's own stream does: what waits is sent if that can be done at once. The connection
-/// outlives this, and so does what it did not take.
+/// Sends the waiting bytes if that can be done at once, as Pingora's own stream does. The
+/// connection outlives this stream, and so do the bytes that it did not accept.
 impl<S: AsyncWrite + Unpin> Drop for ClientStream<S> {
     fn drop(&mut self) {
         if self.has_unsent() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::metrics::{ClientMemory, HeldBytes, MemoryShare};
 
-/// What every piece counts beside its bytes.
+/// Bytes that each piece counts beside its own.
 const PIECE: usize = 64;
 
 /// See the module's documentation.
@@ -29,7 +29,7 @@ impl Unsent {
         }
     }
 
-    /// Counts what is held for the client's network, too. Nothing is held yet.
+    /// Counts the held bytes for the client's network, too. Nothing is held yet.
     pub(in crate::proxy) fn count_for(&mut self, memory: &Arc<ClientMemory>, of: Arc<HeldBytes>) {
         self.share = MemoryShare::of_network(memory, Some(of));
     }
@@ -62,7 +62,7 @@ impl Unsent {
         }
     }
 
-    /// Writes the first pieces into `slices`; returns how many that are.
+    /// Writes the first pieces into `slices`; returns their number.
     pub(in crate::proxy) fn fill<'s>(&'s self, slices: &mut [IoSlice<'s>]) -> usize {
         let mut sent = self.sent;
         let mut count = 0;

@@ -1,5 +1,5 @@
-//! The timer of a connection that has bytes for its client: when what waits is to be sent, and how
-//! long the client may take to read it. It is made when a connection first needs it.
+//! The timer of a connection that has bytes for its client: the time to send waiting bytes, and the
+//! limit on a slow client. It is made when a connection first needs it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,10 +10,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::pace::{ClientPace, PaceRule};
 
-/// How long a short write waits for the next one, so that both go out together.
+/// Time for which a short write waits for the next one, so that both are sent together.
 const GATHER: Duration = Duration::from_millis(2);
 
-/// How often the progress of a slow client is measured.
+/// Interval between measurements of a slow client's progress.
 const MEASURE: Duration = Duration::from_secs(1);
 
 /// See the module's documentation.
@@ -26,13 +26,13 @@ pub(super) struct WriteTimer {
 #[derive(Debug)]
 enum Purpose {
     None,
-    /// What waits is to be sent.
+    /// Sends the waiting bytes.
     Send,
     /// The connection took nothing more.
     Measure(Measure),
 }
 
-/// How far a slow client has come.
+/// The progress of a slow client.
 #[derive(Debug)]
 struct Measure {
     pace: ClientPace,

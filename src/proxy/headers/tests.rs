@@ -1,4 +1,4 @@
-//! What a message must look like after it has passed.
+//! The form of a message after it has passed.
 
 use pingora::protocols::http::v1::server::HttpSession;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,7 +13,7 @@ fn request(headers: &[(&'static str, &str)]) -> RequestHeader {
     request
 }
 
-/// What the upstream sees, as `name: value` lines in lower case names.
+/// Returns the fields that the upstream receives, as `name: value` lines in lower case.
 fn seen_from(trusted: bool, headers: &[(&'static str, &str)]) -> Vec<String> {
     let trust = PeerTrust {
         origin: trusted,

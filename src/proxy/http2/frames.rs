@@ -1,9 +1,9 @@
-//! Watches the frames that a client sends, and ends a connection that sends too many of the kinds
-//! that cost us work and bring no request further: resets, pings, settings, priorities, pieces of
-//! heads and empty data. WINDOW_UPDATE has a count of its own, because clients send it for what
-//! they receive: the more they get, the more of it they may send.
+//! Limits the frames that cost work and advance no request: resets, pings, settings, priorities,
+//! pieces of heads and empty data. A connection with too many of them is ended. WINDOW_UPDATE has a
+//! count of its own, because clients send it for the bytes that they receive: the more they
+//! receive, the more of it they may send.
 //!
-//! The library below has bounds on what it keeps. This is the bound on what it does.
+//! The HTTP/2 library bounds the memory of a connection; this module bounds its work.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -38,7 +38,7 @@ const MAX_UPDATES: u32 = 100_000;
 /// The number of a kind of frame.
 const WINDOW_UPDATE: u8 = 8;
 
-/// Finds the frames in what a client sends.
+/// Finds the frames in the bytes of a client.
 #[derive(Debug)]
 struct FrameWatch {
     /// Bytes until the next frame.
@@ -105,7 +105,7 @@ struct FrameCount {
 #[derive(Debug)]
 pub(super) struct WatchedFrames<S> {
     inner: S,
-    /// What was read of the connection before.
+    /// The bytes of the connection that were read before.
     ahead: BytesMut,
     watch: FrameWatch,
     /// Frames that may come now.

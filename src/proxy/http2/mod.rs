@@ -2,9 +2,8 @@
 //!
 //! Each stream is served as a connection of HTTP/1.1 with one request ([`stream`]): the same code
 //! judges its head, applies its limits and answers it. What is particular to HTTP/2 is bounded
-//! here:
-//! the number of streams, the size of heads, what is buffered for slow clients, and frames that
-//! bring no request further ([`frames`]).
+//! here: the number of streams, the size of heads, the buffers for slow clients, and the frames
+//! that advance no request ([`frames`]).
 
 mod frames;
 mod request;

@@ -46,7 +46,8 @@ pub(super) fn head_of(request: &Parts, has_body: bool) -> Option<(BytesMut, Body
             is_plain(authority.as_str().as_bytes()) && field("host", authority.as_str().as_bytes());
     }
     for (name, value) in &request.headers {
-        // One that repeats the authority says the same; another is refused as a second `Host`.
+        // A `Host` that repeats the authority is left out; a different one is refused as a second
+        // `Host`.
         let is_repeated = name == HOST
             && uri
                 .authority()

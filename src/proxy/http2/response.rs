@@ -1,23 +1,23 @@
 //! Reads an answer in HTTP/1.1 as it is written, for its way out as HTTP/2.
 //!
-//! The answer is Pingora's or our own, so this is not a guard: whatever is not understood ends the
-//! stream with a reset.
+//! The answer is Pingora's or our own, so this is not a guard: unexpected bytes end the stream with
+//! a reset.
 
 use std::io;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 
-/// Maximum length of the head of an answer: above what Pingora reads of one.
+/// Maximum length of the head of an answer: above the limit of Pingora.
 const MAX_HEAD: usize = 2 << 20;
 
-/// Maximum number of fields: above what Pingora reads, and with those that are added.
+/// Maximum number of fields: above the limit of Pingora and the fields that are added.
 const MAX_FIELDS: usize = 320;
 
 /// Maximum length of a line with the size of a chunk.
 const MAX_CHUNK_LINE: usize = 32;
 
-/// What the bytes that were read mean.
+/// The meaning of the bytes that were read.
 #[derive(Debug)]
 pub(super) enum AnswerPart {
     /// An interim answer (1xx).

@@ -1,7 +1,7 @@
 //! One HTTP/2 stream as a connection of HTTP/1.1 that carries one request.
 //!
-//! What is read is the request in the words of HTTP/1.1; what is written, an answer in the same
-//! words, becomes frames. So one request over HTTP/2 has the same rules, limits, retries and access
+//! Reads return the request in the syntax of HTTP/1.1. Writes take an answer in the same syntax and
+//! send it as frames. So one request over HTTP/2 has the same rules, limits, retries and access
 //! line as one over HTTP/1.1. An answer that is broken off resets its stream.
 
 use std::io;
@@ -28,7 +28,7 @@ use super::response::{AnswerPart, ResponseReader};
 /// Maximum part of a body that is handed over at once.
 const MAX_PART: usize = 16 * 1024;
 
-/// What the streams of one connection have in common.
+/// The state that the streams of one connection share.
 #[derive(Clone, Debug)]
 pub(super) struct SharedDigests {
     pub(super) socket: Option<Arc<SocketDigest>>,
@@ -257,7 +257,7 @@ impl AsyncWrite for StreamIo {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What was handed over is sent by the task of the connection.
+        // The task of the connection sends the bytes that were handed over.
         Poll::Ready(Ok(()))
     }
 

@@ -1,5 +1,5 @@
-//! Whether an answer is compressed, and what its head then states (RFC 9110 sections 8.4, 8.8.3
-//! and 12.5.3).
+//! The decision whether an answer is compressed, and the head of a compressed answer (RFC 9110
+//! sections 8.4, 8.8.3 and 12.5.3).
 //!
 //! An upstream that compares entity tags byte by byte, as GeoWebCache does, must get back the tag
 //! it gave. A compressed answer is not the same byte for byte, so its tag is weak, and a mark in it
@@ -30,7 +30,7 @@ const OTHER_TYPES: [&str; 6] = [
     "application/wasm",
 ];
 
-/// What a client accepts.
+/// The coding that a client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proxy) struct Accepted {
     pub(in crate::proxy) coding: Coding,
@@ -194,14 +194,14 @@ fn forbids_transformation(headers: &HeaderMap) -> bool {
         .any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
 }
 
-/// True if the end of the body can be told from a broken connection. Otherwise the compressed
-/// answer would look complete where the upstream's is not.
+/// True if the end of the body can be distinguished from a broken connection. Otherwise the
+/// compressed answer would look complete where the upstream's is not.
 fn has_end(response: &ResponseHeader) -> bool {
     response.headers.contains_key(CONTENT_LENGTH)
         || response.version == Version::HTTP_11 && response.headers.contains_key(TRANSFER_ENCODING)
 }
 
-/// States that the answer depends on what the client accepts.
+/// States that the answer depends on the codings that the client accepts.
 pub(in crate::proxy) fn vary(response: &mut ResponseHeader) -> Result<()> {
     vary_by(response, "Accept-Encoding")
 }
@@ -270,8 +270,8 @@ fn restore_tags_of(request: &mut RequestHeader, name: &'static str) -> Result<()
     Ok(())
 }
 
-/// The line without marks; `None` if it has none. Tags contain no quotes, so what stands at odd
-/// places between quotes is a tag.
+/// The line without marks; `None` if it has none. Tags contain no quotes, so the odd parts between
+/// quotes are tags.
 fn unmarked(line: &[u8]) -> Option<Vec<u8>> {
     let parts: Vec<&[u8]> = line.split(|byte| *byte == b'"').collect();
     let mut out = Vec::with_capacity(line.len());

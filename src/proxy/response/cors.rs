@@ -1,8 +1,8 @@
 //! Pages of other origins: the answer to a preflight, and the headers by which a browser lets a
 //! page read an answer (the Fetch standard, "CORS protocol").
 //!
-//! With `[cors]` the door alone decides: what a GeoServer says about other origins is removed, so
-//! that no header is there twice.
+//! With `[cors]` the front door alone decides. A GeoServer's headers about other origins are
+//! removed, so that none appears twice.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -16,7 +16,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::vary::vary_by;
 use crate::config::Cors;
 
-/// What an upstream may say about other origins.
+/// Headers of an upstream about other origins.
 const REPLACED: [HeaderName; 5] = [
     ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_ALLOW_CREDENTIALS,
@@ -39,8 +39,8 @@ fn allowed_origin<'r>(cors: &Cors, request: &'r RequestHeader) -> Option<&'r Hea
     (origins.next().is_none() && cors.allows(origin.as_bytes())).then_some(origin)
 }
 
-/// Adds what a page of another origin needs to read the answer, and removes what the upstream said
-/// about that.
+/// Adds the headers that let a page of another origin read the answer, and removes those of the
+/// upstream.
 pub(in crate::proxy) fn apply(
     cors: &Cors,
     request: &RequestHeader,
@@ -70,8 +70,8 @@ pub(in crate::proxy) fn apply(
     Ok(())
 }
 
-/// The answer to a preflight. For a page, method or header that is not allowed it lacks what the
-/// browser looks for.
+/// The answer to a preflight. For a page, method or header that is not allowed it lacks the header
+/// that the browser requires.
 pub(in crate::proxy) fn preflight(cors: &Cors, request: &RequestHeader) -> Result<ResponseHeader> {
     let mut response = ResponseHeader::build(StatusCode::NO_CONTENT, Some(8))?;
     apply(cors, request, &mut response)?;

@@ -104,7 +104,8 @@ mod tests {
         Encoder::new(coding, metrics.begin(coding).unwrap()).unwrap()
     }
 
-    /// What a client can read of the first bytes of an answer, and whether that is all of it.
+    /// Returns the text that a client can read from the first bytes of an answer, and whether it is
+    /// the whole text.
     fn decoded(coding: Coding, bytes: &[u8]) -> (Vec<u8>, bool) {
         let mut out = Vec::new();
         let read = match coding {

@@ -1,4 +1,4 @@
-//! What an answer proves about the upstream that gave it.
+//! The evidence in an answer about the upstream that gave it.
 //!
 //! GeoServer's status codes alone prove little: most errors come with 200, and WFS 2.0 uses 400 for
 //! nearly every fault of a client. So small bodies that may be exception reports are inspected
@@ -22,10 +22,10 @@ use crate::cluster::{Cause, Outcome};
 use crate::ogc::RequestClass;
 use crate::ogc::fault_texts::CONTROL_FLOW_HEADER;
 
-/// Where a deployed GeoServer always answers with something of its own.
+/// Paths at which a deployed GeoServer always answers with a document of its own.
 const SERVICE_ROOTS: [&[u8]; 3] = [b"/wms", b"/ows", b"/wfs"];
 
-/// What the head of an answer proves.
+/// The evidence in the head of an answer.
 #[derive(Debug)]
 pub(in crate::proxy) enum HeadVerdict {
     Settled(AnswerFinding),
@@ -82,7 +82,7 @@ pub(in crate::proxy) fn judge_head(
     }
 }
 
-/// What reads the beginning of an answer's body as text, if it is a document.
+/// Returns the reader of the beginning of an answer's body, if the body is a document.
 pub(in crate::proxy) fn text_sniffer(answer: &ResponseHeader) -> Option<Sniffer> {
     packing(answer)
         .filter(|_| is_structured(answer))
@@ -107,7 +107,7 @@ fn is_service_root(request: &JudgedRequest<'_>) -> bool {
         .is_some_and(|place| SERVICE_ROOTS.contains(&place))
 }
 
-/// XML or JSON: what a report may come as. Not images, SVG included.
+/// True for XML or JSON, the formats of reports. False for images, SVG included.
 fn is_structured(answer: &ResponseHeader) -> bool {
     let content_type = header(answer, "content-type");
     let is_image = content_type.len() > 6 && content_type[..6].eq_ignore_ascii_case(b"image/");

@@ -1,4 +1,4 @@
-//! What is judged of a request's answer, and the result.
+//! The judgement of a request's answer: its input and its result.
 
 use crate::cluster::Outcome;
 use crate::ogc::RequestClass;
@@ -19,18 +19,18 @@ pub(in crate::proxy) struct JudgedRequest<'a> {
     pub(in crate::proxy) is_body_known: bool,
 }
 
-/// What an answer proves.
+/// The evidence in an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::proxy) struct AnswerFinding {
-    /// What it proves about its upstream; `None` for nothing.
+    /// The evidence about the upstream; `None` if the answer proves nothing.
     pub(in crate::proxy) outcome: Option<Outcome>,
     pub(in crate::proxy) is_service_exception: bool,
-    /// It does not know the layer or workspace it was request for: a client's mistake, or a catalog
-    /// that lacks something.
+    /// The upstream does not know the requested layer or workspace: a client's mistake, or a
+    /// catalog that lacks something.
     pub(in crate::proxy) is_ignorant: bool,
-    /// It refuses the request to this client: a read that others may be allowed.
+    /// The upstream refuses this read to this client; others may be allowed.
     pub(in crate::proxy) is_forbidden: bool,
-    /// The exception that the page of a failure names, if it names one.
+    /// The exception that the page of a failure names; empty if it names none.
     pub(in crate::proxy) says: String,
 }
 

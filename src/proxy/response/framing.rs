@@ -1,12 +1,12 @@
-//! How an upstream's answer marks its end: in one way that every client understands, or it is
-//! not passed on.
+//! The framing of an upstream's answer. An answer is passed on only if every client finds the same
+//! end of it.
 
 use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 
 /// Judges the head of an answer; the reason if it must not be passed on. `is_upgrade`: the client
-/// asked for another protocol. A length that is repeated is left once: Pingora has compared its
+/// requested another protocol. A length that is repeated is left once: Pingora has compared its
 /// values. An answer that never has a body loses its length (RFC 9110 section 8.6).
 pub(in crate::proxy) fn judge(
     response: &mut ResponseHeader,

@@ -88,8 +88,8 @@ pub(super) fn is_forbidden(status: u16, request: &JudgedRequest<'_>) -> bool {
     matches!(status, 401 | 403) && request.class.is_read()
 }
 
-/// A report that blames the request for naming what the catalog does not have. What it names is not
-/// looked at: that may be anything the client wrote.
+/// True for a report that blames the request for a name that the catalog does not have. The name
+/// itself is not examined, because the client may have written anything.
 fn is_ignorant_report(report: &[u8]) -> bool {
     Exception::first_of(report).is_some_and(|exception| {
         IGNORANT_CODES
@@ -118,8 +118,8 @@ fn node_fault_in_report(report: &[u8], request: &JudgedRequest<'_>) -> Option<Ou
     Some(Outcome::Failure(Cause::NodeFault(text)))
 }
 
-/// Where `text` names a node fault that the request did not put into it. A body that was not read
-/// may hold anything.
+/// Returns the place where `text` names a node fault that the request did not put into it. A body
+/// that was not read may hold anything.
 fn node_fault(text: &[u8], request: &JudgedRequest<'_>) -> Option<usize> {
     if !request.is_body_known {
         return None;

@@ -1,4 +1,4 @@
-//! Answers: what an upstream's answer proves, and the answers geofront writes itself.
+//! Answers: the evidence in an upstream's answer, and the answers that geofront gives itself.
 
 pub(in crate::proxy) mod compression;
 pub(in crate::proxy) mod cors;

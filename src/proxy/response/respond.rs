@@ -1,5 +1,5 @@
-//! The answers we give instead of an upstream: the right status, in the shape the client's service
-//! speaks, and nothing about what is behind us.
+//! The answers that geofront gives instead of an upstream: the right status, in the format of the
+//! client's service, and nothing about the upstreams.
 //!
 //! GeoServer answers most errors with 200; we do not, because every cache, monitor and load
 //! balancer on the way believes the status. The body has the content type and the root element that
@@ -15,13 +15,13 @@ use crate::http1::Fault;
 use crate::ogc::ErrorShape;
 use crate::proxy::client::request_id::{REQUEST_ID, RequestId};
 
-/// What OWS calls an error that is not the request's.
+/// The code of OWS for an error that the request did not cause.
 const CODE: &str = "NoApplicableCode";
 
-/// What a client that used a method we refuse may try; an upstream may know more.
+/// Methods that a client may use instead of a refused one; an upstream may support more.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Why a client gets our answer.
+/// The reason why a client gets an answer of geofront.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No upstream of the right role is up and ready.
@@ -40,11 +40,11 @@ pub enum Refusal {
     /// The request has passed through here before: an upstream's url leads back to us.
     Loop,
     ShuttingDown,
-    /// All upstreams have as much as they may, and the queue does, too.
+    /// All upstreams are at their limits, and the queue is full.
     QueueFull,
-    /// It waited as long as it may.
+    /// The request waited for `queue_timeout`.
     QueueTimeout,
-    /// It waited, and a request of higher priority took its place in the queue.
+    /// The request waited, and a request of higher priority displaced it from the queue.
     Shed,
     /// Too many requests of this user or address in this window.
     RateLimited,
@@ -215,8 +215,8 @@ impl Refusal {
         }
     }
 
-    /// Seconds after which another try makes sense. Not after a lost connection: what the request
-    /// did is not known, so whether to repeat it is for a person to decide.
+    /// Seconds after which another try makes sense. Not after a lost connection: the effect of the
+    /// request is not known, so a person has to decide whether to repeat it.
     pub const fn retry_after(self) -> Option<u32> {
         match self {
             Self::NoUpstream | Self::ShuttingDown | Self::JobGone => Some(5),
@@ -267,7 +267,7 @@ impl Refusal {
                 "The map service is very busy. Please try again in a moment."
             }
             Self::RateLimited => {
-                "Too many requests in a short time. The response headers say when more are accepted."
+                "Too many requests in a short time. The response headers state when more are accepted."
             }
             Self::Blocked => "Requests from this address are not accepted.",
             Self::JobGone => {
@@ -275,7 +275,7 @@ impl Refusal {
             }
             Self::Route => "This service does not accept requests of this kind from here.",
             Self::PublicPath => "There is no map service at this address.",
-            // What an administrator may know besides is in the detail of the answer.
+            // The detail of the answer has more for an administrator.
             Self::NamedUpstreamUntrusted | Self::NamedUpstreamWrongToken => {
                 "This service does not accept requests of this kind from here."
             }

@@ -18,7 +18,7 @@ const MAX_KEPT: usize = 8 << 10;
 /// At most this much is unpacked of it: 8 KiB can hold megabytes.
 const MAX_TEXT: usize = 32 << 10;
 
-/// From this much text on, a body that has not shown its root element is not a report.
+/// Length of text from which on a body without a root element is no report.
 const MAX_PROLOGUE: usize = 2 << 10;
 
 /// See the module's documentation.
@@ -79,7 +79,7 @@ impl Sniffer {
         }
     }
 
-    /// What was kept, unpacked; empty for data.
+    /// Returns the kept text, unpacked; empty for data.
     pub(in crate::proxy) fn text(&self) -> Cow<'_, [u8]> {
         unpacked(&self.kept, self.is_gzip, MAX_TEXT)
     }

@@ -1,4 +1,4 @@
-//! An attempt's place: at once, after a wait, or not at all.
+//! The slot of an attempt: at once, after a wait, or not at all.
 
 use std::time::{Duration, Instant};
 
@@ -19,13 +19,14 @@ use crate::proxy::response::respond::Refusal;
 use crate::proxy::upstream::second_opinion::SecondOpinion;
 use crate::waiting_room::{Admission, RECHECK_INTERVAL, SlotRequestResult, WaitResult, Waiting};
 
-/// How much longer than its client an upstream has while a request is incomplete.
+/// Time by which an upstream's timeout exceeds the client's while a request is incomplete.
 const CLIENT_FIRST: Duration = Duration::from_secs(1);
 
 /// Characters of a user's name that are shown.
 const MAX_USER_NAME: usize = 64;
 
-/// How often one attempt has the cluster help it: others may take what it was given.
+/// Maximum number of rescues for one attempt, because another request may take the slot of a
+/// rescue.
 const MAX_RESCUES: u32 = 4;
 
 /// How a wait ended.
@@ -97,7 +98,7 @@ impl FrontDoor {
         http_peer
     }
 
-    /// Admits the request. Where no upstream is left, the cluster does what it can for it first.
+    /// Admits the request. If no upstream is left, a rescue is tried before the refusal.
     async fn admit(&self, session: &mut Session, ctx: &mut Context) -> Result<Admission> {
         let mut rescues = 0;
         loop {
@@ -211,7 +212,7 @@ impl FrontDoor {
         self.refuse(ctx, refusal)
     }
 
-    /// All that the order in the queue depends on.
+    /// Returns the properties of the request that determine its place in the queue.
     fn slot_request(&self, session: &Session, ctx: &Context, now: Instant) -> SlotRequest {
         SlotRequest {
             class: ctx.class(),

@@ -1,5 +1,5 @@
-//! Evaluates an upstream's answer while it is passed on to the client: what its head and body show
-//! about the upstream's health.
+//! Evaluates an upstream's answer while it is passed on to the client: its head and body are
+//! evidence about the upstream's health.
 //!
 //! An answer that indicates a failing upstream is discarded if no part of it has been sent to the
 //! client and the request may be retried on another upstream. Small error answers arrive with
@@ -53,9 +53,9 @@ impl FrontDoor {
             .unwrap_or_else(|| Error::new_up(REJECTED_ANSWER)))
     }
 
-    /// Answers an `OPTIONS` request that goes no further: one that may pass no more servers, and,
-    /// if `[cors]` is configured, one with which a browser finds out what a page of another origin
-    /// may send. Returns true if the request is answered.
+    /// Answers an `OPTIONS` request that goes no further: one that may pass no more servers, or,
+    /// if `[cors]` is configured, a preflight, with which a browser finds out what a page of
+    /// another origin may send. Returns true if the request is answered.
     pub(in crate::proxy) async fn answer_options(
         &self,
         session: &mut Session,
@@ -279,7 +279,7 @@ pub(in crate::proxy) fn prepare_head(
     Ok(())
 }
 
-/// What control-flow reports about its own queue.
+/// Returns the waiting time that control-flow reports.
 fn waited_inside(response: &ResponseHeader) -> Option<Duration> {
     let millis = response
         .headers

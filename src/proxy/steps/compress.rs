@@ -1,5 +1,5 @@
-//! An answer is compressed if `[compression]` is configured, the client accepts it and the
-//! upstream did not do it.
+//! An answer is compressed if `[compression]` is configured, the client accepts the coding, and the
+//! upstream has not compressed it.
 //!
 //! This comes after the evidence is taken and before the answer is kept for other requests: they
 //! have the same `Accept-Encoding`, and share the compressed answer.

@@ -15,7 +15,7 @@ use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::response::respond::Refusal;
 
-/// Why a replica is not changed, for the administrator who tried it.
+/// The reason why a replica accepts no changes, for the administrator who tried it.
 const READ_ONLY: &str = "Only the main may be changed: all instances share one data directory, and the main \
     would undo what another one writes there. A replica accepts reads, and tasks of its own tile cache (POST to \
     /gwc/rest/seed and /gwc/rest/masstruncate).";

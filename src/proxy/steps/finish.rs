@@ -19,7 +19,7 @@ use crate::proxy::response::respond::Refusal;
 use crate::proxy::upstream::failure;
 
 impl FrontDoor {
-    /// Called once for every request that had a context, whatever became of it.
+    /// Called once for every request that had a context, however it ended.
     pub(in crate::proxy) fn finish(
         &self,
         session: &Session,
@@ -38,8 +38,8 @@ impl FrontDoor {
     }
 }
 
-/// The verdict on the last attempt, and its place given back; an answer with a body had both at its
-/// end.
+/// Reports the last attempt and releases its slot. For an answer with a body, both have happened at
+/// its end.
 fn conclude_attempt(
     front_door: &FrontDoor,
     session: &Session,
@@ -99,7 +99,7 @@ fn count(front_door: &FrontDoor, session: &Session, ctx: &Context, total: Durati
     metrics.finished(class, upstream, answered(session, end), total, first_byte);
 }
 
-/// What the client got. A client that left is no reason to doubt its answer.
+/// Returns the answer that the client got. A client that left is no reason to doubt its answer.
 fn answered(session: &Session, end: End) -> ClientAnswer {
     let is_broken_off = matches!(end, End::UpstreamReset | End::Timeout);
     match status(session) {
@@ -159,7 +159,7 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
 pub(super) fn bytes_sent(session: &Session, ctx: &Context, end: End) -> u64 {
     let unsent = match end {
         End::ClientAbort | End::ClientTooSlow => ctx.delivery.as_ref().map_or(0, Delivery::unsent),
-        // What is left will be sent.
+        // The rest will be sent.
         End::Ok | End::UpstreamReset | End::Timeout | End::Refused(_) => 0,
     };
     session.body_bytes_sent().saturating_sub(unsent) as u64

@@ -1,5 +1,5 @@
-//! What an attempt teaches: its outcome for the cluster, and its latency for the concurrency limit
-//! and the slowness of its upstream.
+//! The results of an attempt: its outcome for the cluster, and its latency for the concurrency
+//! limit and the slowness of its upstream.
 
 use std::time::Instant;
 
@@ -113,7 +113,7 @@ impl FrontDoor {
             return;
         };
         attempt.teaches_cap = false;
-        // Until the first byte: what comes after it depends on the client, too.
+        // The time until the first byte counts, because the rest depends on the client, too.
         let Some(took) = attempt.first_byte else {
             return;
         };

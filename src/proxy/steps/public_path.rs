@@ -44,7 +44,7 @@ pub(super) fn public_target<'a>(target: &'a [u8], ctx: &Context) -> Cow<'a, [u8]
         .map_or(Cow::Borrowed(target), Cow::Owned)
 }
 
-/// Appends what stands in front of GeoServer's context to `X-Forwarded-Path`, from which GeoServer
+/// Appends the part in front of GeoServer's context to `X-Forwarded-Path`, from which GeoServer
 /// makes its addresses.
 pub(super) fn state_prefix(request: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let Some(path) = &ctx.snapshot.config.geoserver.public_path else {

@@ -26,7 +26,7 @@ use crate::proxy::steps::{direct, trace};
 /// go on.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Takes over what the connection hands to its next request.
+/// Takes over the state that the connection hands to its next request.
 pub(in crate::proxy) fn take_switches(
     session: &mut Session,
     ctx: &mut Context,
@@ -76,7 +76,7 @@ pub(in crate::proxy) fn limit_times(session: &mut Session, ctx: &Context) {
 }
 
 impl FrontDoor {
-    /// Classifies the request, or refuses what no upstream may see.
+    /// Classifies the request, or refuses one that no upstream may see.
     pub(in crate::proxy) async fn receive(
         &self,
         session: &mut Session,
@@ -130,7 +130,7 @@ impl FrontDoor {
         Ok(())
     }
 
-    /// Reads the body, up to a bound, before a slot is asked for.
+    /// Reads the body, up to a bound, before a slot is requested.
     pub(in crate::proxy) async fn gather_body(
         &self,
         session: &mut Session,
@@ -212,7 +212,7 @@ fn keep_on_main(ctx: &mut Context) {
     }
 }
 
-/// Everything that follows from the class.
+/// Sets everything that depends on the class.
 fn settle_class(session: &Session, ctx: &mut Context) {
     let request = session.req_header();
     ctx.rule = ogc::retry(ctx.class(), request.method.as_str(), ctx.classified.clarity);

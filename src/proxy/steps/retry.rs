@@ -23,7 +23,7 @@ pub(super) const REJECTED_ANSWER: ErrorType = ErrorType::Custom("RejectedAnswer"
 /// The upstream has gone while a request waited for its answer.
 const MOVED: ErrorType = ErrorType::Custom("Moved");
 
-/// How an attempt failed, as far as the budget for another cares.
+/// The kinds of failed attempts that the retry budget distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failed {
     AnsweredBadly,
@@ -35,8 +35,8 @@ enum Failed {
     LostAndPaid,
 }
 
-/// When an upstream gives up on an incomplete request after the client was silent for this long,
-/// the client is why.
+/// Silence of a client from which on it, and not the upstream, is the cause if the upstream gives
+/// up on the incomplete request.
 const STALLED: Duration = Duration::from_secs(5);
 
 impl FrontDoor {
@@ -61,7 +61,8 @@ impl FrontDoor {
             .and_then(|attempt| attempt.armed.take())
             .map_or(WaitEnd::ByItself, Armed::end);
         if wait == WaitEnd::Interrupted {
-            // Its upstream has gone: that is known, and the retry is paid for (`moves.rs`).
+            // The loss of its upstream is known, and the retry was taken from the budget
+            // (`moves.rs`).
             ctx.refusal = Some(Refusal::FirstByteTimeout);
             self.count_retry(ctx, "moved");
             *error = *Error::new_up(MOVED);
@@ -76,7 +77,8 @@ impl FrontDoor {
         let upstream = ctx.attempt.as_ref().map(|attempt| &*attempt.upstream);
         let cause = failure::cause(error, progress, upstream);
         if let Cause::Local(fault) = cause {
-            // Another upstream would need what we do not have, or give an answer of the same kind.
+            // Another upstream would need the same missing resource, or give an answer of the same
+            // kind.
             ctx.refusal = Some(failure::refusal(&cause));
             tracing::debug!(request = %ctx.request_id.as_str(), %fault, "refused for a fault of our own");
             error.set_retry(false);
@@ -105,7 +107,7 @@ impl FrontDoor {
             // The same upstream may be tried again, on a new connection.
             ctx.tried.remove(attempt.upstream.id);
         }
-        // The interrupt that came too late has paid for the retry.
+        // The interrupt that came too late has taken the retry from the budget.
         let failed = if wait == WaitEnd::Overtaken {
             Failed::LostAndPaid
         } else if is_stale_connection {
@@ -220,7 +222,7 @@ impl FrontDoor {
     }
 }
 
-/// How far the current attempt has come.
+/// Returns the progress of the current attempt.
 fn progress(session: &Session, ctx: &Context) -> AttemptProgress {
     if has_answered(session) {
         return AttemptProgress::Answering;
@@ -239,7 +241,7 @@ pub(super) fn is_body_replayable(session: &Session, ctx: &Context) -> bool {
     nothing_but_our_copy || !session.as_ref().retry_buffer_truncated()
 }
 
-/// How long the client of an incomplete request has sent nothing.
+/// Returns the time for which the client of an incomplete request has sent nothing.
 fn silence_of_client(ctx: &Context, now: Instant) -> Duration {
     let since = ctx
         .body_came

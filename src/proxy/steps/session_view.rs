@@ -1,4 +1,4 @@
-//! A client has a session on the main, and a replica refuses what the session may see. See
+//! A client has a session on the main, and a replica refuses data that the session may see. See
 //! `upstream/session_views.rs`.
 
 use std::time::Instant;
@@ -19,7 +19,7 @@ impl FrontDoor {
             && view(session, ctx).is_some_and(|view| views.is_of_main(view, ctx.started))
     }
 
-    /// The main served what a replica refused to this session.
+    /// Notes that the main served a request that a replica refused to this session.
     pub(super) fn note_view(&self, session: &Session, ctx: &Context) {
         if let Some(view) = view(session, ctx) {
             self.parts.session_views.note(view, Instant::now());

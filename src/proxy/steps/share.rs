@@ -114,10 +114,10 @@ impl FrontDoor {
         let Some(leading) = &mut ctx.leading else {
             return;
         };
-        // A broken upstream's says nothing about the next answer.
+        // An exception of a broken upstream is no evidence about the next answer.
         let is_exception = |attempt: &Attempt| attempt.is_exception && attempt.failure.is_none();
         if ctx.attempt.as_ref().is_some_and(is_exception) {
-            // Its followers do not wait for its end.
+            // The followers do not wait for the end of this answer.
             leading.go_alone();
             ctx.leading = None;
             return;

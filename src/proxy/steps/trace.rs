@@ -1,9 +1,10 @@
-//! A traced request: which requests are traced, what their upstreams hear of it, and their spans.
+//! The choice of traced requests, the trace headers for their upstreams, and their spans.
 //!
 //! A trusted peer decides about its own traces: they are continued, and recorded if the peer
-//! records them. Anyone else could flood the receiver, or write into the traces of others. So
-//! geofront begins a trace of its own for such a request, which links to the client's, and decides
-//! by `traces.sample`. A request that is not traced says so to its upstream.
+//! records them. An untrusted client could flood the receiver, or write into the traces of others.
+//! So geofront begins a trace of its own for its requests, which links to the client's, and chooses
+//! by `traces.sample`. The headers of a request that is not traced have an unset sampled flag for
+//! its upstream.
 //!
 //! ```text
 //! GET map                    the request (server)
@@ -96,7 +97,7 @@ pub(super) fn pass_on(request: &mut RequestHeader, ctx: &Context) -> Result<()> 
     }
     let (parent, keeps_state) = match &ctx.trace {
         Some(trace) => (trace.attempt(), trace.continues()),
-        // The peer does not record its trace, and nor do we.
+        // The peer does not record its trace, so geofront does not either.
         None if ctx.trust.origin && caller(&request.headers).is_some() => return Ok(()),
         None => (TraceParent::random(false), false),
     };

@@ -22,8 +22,9 @@ use crate::proxy::read_your_writes::CatalogWrite;
 const MAX_USER_NAME: usize = 64;
 
 impl FrontDoor {
-    /// A final answer's head has come: administration that succeeded is a hint that the catalog
-    /// changed. Noted before the client sees the answer, so that its next request comes after it.
+    /// Takes the hint that successful administration gives about the catalog, when the head of the
+    /// final answer has come. It is noted before the client sees the answer, so that the client's
+    /// next request comes after it.
     pub(super) fn take_hint(&self, session: &Session, status: u16, ctx: &Context) {
         if ctx.class().is_read()
             || ctx
@@ -69,9 +70,9 @@ impl FrontDoor {
         }
     }
 
-    /// A final answer's head has come: what it made old in the tile cache of the upstream that
-    /// answered is old in those of all others. An administrator who names an upstream means that
-    /// one alone.
+    /// Notes the tiles that a request has made old, when the head of its final answer has come. The
+    /// upstream that answered has dropped them from its own cache, and all other caches owe the
+    /// same. A request that names its upstream concerns that cache alone.
     pub(super) fn note_old_tiles(&self, session: &Session, status: u16, ctx: &Context) {
         let config = &ctx.snapshot.config;
         let is_shared = config.catalog.tile_caches == TileCaches::Shared;
@@ -96,7 +97,7 @@ impl FrontDoor {
         }
     }
 
-    /// Whether the author of this read has just changed the catalog.
+    /// True if the author of this read has just changed the catalog.
     pub(super) fn has_just_written(&self, session: &Session, ctx: &Context) -> bool {
         if self.parts.writers.is_empty() || !ctx.class().is_read() {
             return false;

@@ -29,15 +29,15 @@ pub(in crate::proxy) use socket::TlsSocket;
 /// The TLS settings of one listener as the handshake needs them.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct TlsSettings {
-    /// Those in use, and what they were made of.
+    /// The settings in use, and the configuration that they were made of.
     made: Mutex<Option<(Arc<ListenerTls>, Arc<ServerConfig>)>>,
 }
 
 /// A handshake that was completed.
 pub(in crate::proxy) enum Handshake {
-    /// A client's.
+    /// A client's handshake.
     Client(Box<TlsSocket>),
-    /// An authority's, which has seen what it wanted (TLS-ALPN-01).
+    /// An authority's handshake, which is complete with the certificate (TLS-ALPN-01).
     Challenge,
 }
 

@@ -39,7 +39,7 @@ pub(super) fn make(tls: &ListenerTls) -> Result<Arc<ServerConfig>, String> {
         config.alpn_protocols.push(http2::ALPN.to_vec());
     }
     config.alpn_protocols.push(HTTP11.to_vec());
-    // Sessions are resumed from what clients keep, so no client fills our memory.
+    // Sessions are resumed from tickets that clients keep, so no client fills our memory.
     config.ticketer = Ticketer::new().map_err(|error| error.to_string())?;
     Ok(Arc::new(config))
 }

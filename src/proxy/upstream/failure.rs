@@ -53,7 +53,7 @@ fn is_head_too_large(error: &Error) -> bool {
             .is_some_and(|context| context.as_str().starts_with(TOO_LARGE))
 }
 
-/// Nothing happened for too long, as opposed to something bad.
+/// True if nothing happened for too long, as opposed to an error.
 pub(in crate::proxy) fn is_timeout(error: &ErrorType) -> bool {
     matches!(
         error,

@@ -20,7 +20,7 @@ use crate::config::UpstreamName;
 /// Executions that are remembered.
 const MAX_JOBS: usize = 8192;
 
-/// How long an execution is remembered after the last request about it.
+/// Time for which an execution is remembered after the last request about it.
 const KEPT: Duration = Duration::from_secs(6 * 3600);
 
 /// Length of the longest identifier, in bytes. GeoServer's have 36.

@@ -26,17 +26,18 @@ use crate::cluster::{Cause, HealthState, Transition, TransitionKind, Upstream};
 use crate::control::Control;
 use crate::proxy::connection::interrupt::Interrupts;
 
-/// Between two looks for waits that were missed, or that the budget did not allow to move.
+/// Interval between two searches for waits that were missed, or that the budget did not allow to
+/// move.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Between two looks for waits at slow upstreams; longer if a look takes long, so that they need at
-/// most a fiftieth of a core.
+/// Minimum interval between two searches for waits at slow upstreams. It grows with the duration of
+/// a search, so that searches need at most a fiftieth of a core.
 const SLOW_LOOK: Duration = Duration::from_millis(20);
 
 /// An attempt that begins this long after its upstream's loss was sent there knowingly.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Losses that are looked after at a time; there are no more upstreams.
+/// Maximum number of losses at a time; there are no more upstreams.
 const MAX_LOSSES: usize = 1000;
 
 /// An upstream that does not answer.
@@ -64,7 +65,7 @@ impl WaitMover<'_> {
                 ended = shutdown.wait_for(|ended| *ended) => { drop(ended); return; }
                 transition = transitions.recv() => match transition {
                     Ok(transition) => self.follow_losses(&transition, &mut lost),
-                    // What was missed moves at the next loss, or waits as it would have without us.
+                    // A missed wait moves at the next loss, or waits until its timeout.
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 },

@@ -1,4 +1,5 @@
-//! What the proxy keeps for each upstream: its peer, its counters and what its answers taught.
+//! The state that the proxy keeps for each upstream: its peer, its counters and the limit learned
+//! from its answers.
 //!
 //! The table is read without a lock, once for each attempt. It is written when an attempt meets an
 //! upstream for the first time, or anew after a config reload that changed it: then the entries go
@@ -36,7 +37,7 @@ static NEXT_FRESH: AtomicU64 = AtomicU64::new(1);
 #[derive(Debug)]
 pub(in crate::proxy) struct UpstreamPeer {
     peer: HttpPeer,
-    /// What `max_in_flight = "auto"` has learned.
+    /// The limit that `max_in_flight = "auto"` has learned.
     adaptive_limit: Mutex<AdaptiveLimit>,
     /// Retries that its lost attempts bring with them.
     pub(in crate::proxy) losses: LossAllowance,

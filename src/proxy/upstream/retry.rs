@@ -20,13 +20,13 @@ pub(in crate::proxy) enum AttemptProgress {
     Answering,
 }
 
-/// What decides beside the class's rule.
+/// The facts that decide beside the class's rule.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::proxy) struct Situation {
     pub(in crate::proxy) progress: AttemptProgress,
     /// Attempts made, the failed one included.
     pub(in crate::proxy) attempts: u32,
-    /// Since the request arrived.
+    /// Time since the request arrived.
     pub(in crate::proxy) elapsed: Duration,
     /// The request body is still at hand in full.
     pub(in crate::proxy) is_body_replayable: bool,

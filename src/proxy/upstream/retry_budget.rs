@@ -1,4 +1,4 @@
-//! How many retries the last ten seconds allow.
+//! The retry budget: the number of retries that the requests of the last ten seconds allow.
 //!
 //! When half of a cluster is down, retries double the load of the other half, and then it is down
 //! too. So retries may be a share of requests only, and always a few, so that a quiet service can
@@ -23,7 +23,7 @@ const WINDOW: usize = 10;
 /// all.
 pub(in crate::proxy) const ALWAYS: u64 = 10;
 
-/// How long an upstream's allowance lasts, and how long until the next one: the window.
+/// Lifetime of an upstream's allowance, and time until the next one: the window.
 const ALLOWANCE: Duration = Duration::from_secs(WINDOW as u64);
 
 /// See the module's documentation.
@@ -96,8 +96,8 @@ impl RetryBudget {
         shard.add_one(self.second(now));
     }
 
-    /// Takes one retry out of the budget, or else out of what the lost upstream brings. `percent`
-    /// of the window's requests may be retries.
+    /// Takes one retry out of the budget, or else out of the allowance of the lost upstream.
+    /// `percent` of the window's requests may be retries.
     pub(in crate::proxy) fn try_retry(
         &self,
         percent: u32,

@@ -42,7 +42,7 @@ impl OpinionBudget {
     }
 }
 
-/// What a request has come to about the first opinion.
+/// The state of a request's second opinion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::proxy) enum SecondOpinion {
     #[default]

@@ -18,7 +18,7 @@ use crate::proxy::client::identity::IdentityHash;
 /// Sessions and workspaces that are remembered.
 const MAX_VIEWS: usize = 4096;
 
-/// How long a view is remembered after the main gave it.
+/// Time for which a view is remembered after the main gave it.
 const KEPT: Duration = Duration::from_secs(300);
 
 /// A session, and the workspace of its request; none if the request is about several or names none.

@@ -45,7 +45,7 @@ fn answer(flights: &Arc<Flights>, body: &'static [u8]) -> Arc<SharedAnswer> {
     )
 }
 
-/// What a follower knows now.
+/// Returns the result of a follower so far.
 fn now(follower: &Follower) -> Poll<Option<Arc<SharedAnswer>>> {
     let answer = follower.answer(PATIENCE).now_or_never();
     answer.map_or(Poll::Pending, Poll::Ready)

@@ -1,4 +1,4 @@
-//! The shapes of our own answers, and what they must not reveal.
+//! The formats of our own answers, and the facts that they must not reveal.
 
 use super::*;
 use crate::ogc::exception::{BodyHead, Exception};
