@@ -1,5 +1,5 @@
-//! The challenges of the running orders: what the authority will request to see that a host name is
-//! ours.
+//! The challenges of the running orders: what the authority will request to verify that a host name
+//! is ours.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -76,14 +76,15 @@ fn path(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
-/// A file that cannot be used counts as none: the order ends without a certificate, and reports it.
+/// Returns no challenges for a file that cannot be used: the order then ends without a certificate,
+/// and reports the failure.
 fn pending(folder: &Path) -> Vec<PendingChallenge> {
     let text = files::read(&path(folder)).ok().flatten();
     text.and_then(|text| serde_json::from_str(&text).ok())
         .unwrap_or_default()
 }
 
-/// Signed by its own key, with the host name alone and the digest (RFC 8737 section 3).
+/// Makes a self-signed certificate with the host name alone and the digest (RFC 8737 section 3).
 fn certificate(challenge: &PendingChallenge) -> Option<Arc<CertifiedKey>> {
     let digest = BASE64_STANDARD.decode(&challenge.digest).ok()?;
     if digest.len() != 32 {

@@ -1,7 +1,7 @@
 //! Certificates by ACME, as far as the proxy and the driver share them: the files in the folder of
 //! `[acme]`, the running challenges, and when an order is due.
 //!
-//! The folder is the only memory, so that several processes agree: while geofront restarts, the
+//! All state is in the folder, so that several processes agree: while geofront restarts, the
 //! authority may connect to the old process or the new one, whichever of them ordered.
 //!
 //! ```text

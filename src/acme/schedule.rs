@@ -1,4 +1,4 @@
-//! When a certificate is ordered: whether there is a good one, and what earlier attempts taught.
+//! When a certificate is ordered: whether there is a good one, and how earlier attempts ended.
 //!
 //! Times are seconds since 1970. Authorities limit orders and failures per hour and account, so
 //! attempts are counted on disk, and no restart forgets them.
@@ -36,13 +36,14 @@ const UNREACHABLE: Duration = Duration::from_secs(5);
 /// First wait after a failed order. Let's Encrypt allows five failures of a host name an hour.
 const FAILED: Duration = Duration::from_secs(5 * 60);
 
-/// First wait after an authority's refusal because of too many requests, unless it says more.
+/// First wait after an authority's refusal because of too many requests, unless it requires a
+/// longer one.
 const RATE_LIMITED: Duration = Duration::from_secs(60 * 60);
 
-/// Waits double up to this one: what an operator repaired is noticed within it.
+/// Waits double up to this one, so that a repair by an operator is noticed within it.
 const MAX_WAIT: Duration = Duration::from_secs(60 * 60);
 
-/// Maximum wait that an authority may ask for.
+/// Maximum wait that is accepted from an authority.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 const FILE: &str = "attempts.json";
@@ -147,7 +148,7 @@ impl OrderFault {
 /// The earlier orders of one listener, as `attempts.json` records them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempts {
-    /// A hash of what was ordered: other settings begin anew.
+    /// A hash of the ordered settings: other settings begin anew.
     pub settings: u64,
     /// Failures since the last certificate.
     pub failures: u32,

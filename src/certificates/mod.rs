@@ -1,5 +1,5 @@
-//! Certificates as files hold them: what they are for, whether they fit their key, and which of
-//! several a client gets.
+//! Certificates from files: their host names and validity, whether they match their key, and which
+//! of several a client gets.
 //!
 //! Nothing here reads a file, a clock or the network. Times are seconds since 1970.
 

@@ -1,4 +1,5 @@
-//! Certificates made for the purpose: what fits, which is chosen, and what a subject looks like.
+//! Tests with generated certificates: matching keys, the choice by host name, and the text of a
+//! subject.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType, date_time_ymd,

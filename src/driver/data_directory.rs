@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(
             update_sequence_of("<global><updateSequence>47"),
             None,
-            "half a file tells nothing"
+            "half a file is no evidence"
         );
         assert_eq!(update_sequence_of("<global/>"), None);
     }

@@ -102,7 +102,7 @@ impl InternalRequest {
         }
     }
 
-    /// Asks for a connection that stays open. It is closed after the answer all the same.
+    /// Requests a connection that stays open. It is closed after the answer nevertheless.
     pub(super) fn keeping_alive(self) -> Self {
         Self {
             keeps_alive: true,

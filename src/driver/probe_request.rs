@@ -1,10 +1,10 @@
 //! The requests of probes, and the judgement of their answers.
 //!
 //! GeoServer answers most errors with status 200, and a webapp container answers for a GeoServer
-//! that is not there. So a probe passes only if it gets what a client would need: a valid image to
-//! its last byte, or the root element of capabilities. A map of the configured layer proves the
-//! catalog, the renderer and the layer's data. Capabilities of a namespace that does not exist are
-//! small and need neither a layer nor credentials, but prove less.
+//! that is not there. So a probe passes only if it gets the answer that a client would need: a
+//! valid image to its last byte, or the root element of capabilities. A map of the configured layer
+//! proves the catalog, the renderer and the layer's data. Capabilities of a namespace that does not
+//! exist are small and need neither a layer nor credentials, but prove less.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 

@@ -15,7 +15,7 @@ use super::sample::{COUNTER, GAUGE, counter_sample, family, gauge_sample};
 pub struct SlowClients {
     /// Parts of answers that clients have not read.
     pub answers: Arc<ClientMemory>,
-    /// Request bodies that are read before a slot is asked for.
+    /// Request bodies that are read before a slot is requested.
     pub bodies: Arc<ClientMemory>,
     readers: AtomicU64,
     senders: AtomicU64,
@@ -33,7 +33,7 @@ impl SlowClients {
     }
 }
 
-/// A limit of clients' connections.
+/// A limit on the connections of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientExcess {
     /// All connections together.

@@ -82,9 +82,9 @@ impl Buckets {
         self.0.iter().sum()
     }
 
-    /// The duration in milliseconds that a share of all durations (0.95, say) did not exceed;
-    /// `None` if there are none. Durations count as evenly spread within a bucket, as in
-    /// Prometheus. Durations beyond every bound count as the last bound.
+    /// Returns the duration in milliseconds that a share of all durations (for example 0.95) did
+    /// not exceed; `None` if there are none. Durations count as evenly spread within a bucket, as
+    /// in Prometheus. Durations beyond every bound count as the last bound.
     pub fn quantile_ms(&self, share: f64) -> Option<f64> {
         let rank = share * self.count() as f64;
         let mut below = 0.0;

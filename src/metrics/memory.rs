@@ -1,5 +1,5 @@
-//! The memory that holds what clients are slow to send or to read. It is counted where it is taken,
-//! so that the metric cannot differ from the limit.
+//! The memory for bodies that clients send slowly and for answers that they read slowly. It is
+//! counted where it is taken, so that the metric cannot differ from the limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -74,9 +74,9 @@ impl HeldBytes {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Adds `bytes` if a network that holds the sum has no more than what would then be free.
-    /// `held` is what all networks hold. So one network never has more than half of the limit, two
-    /// never more than a third each, and something is left for another one.
+    /// Adds `bytes` if the network then holds no more than would be free. `held` is the sum of all
+    /// networks. So one network never has more than half of the limit, two never more than a third
+    /// each, and something is left for another one.
     fn take(&self, bytes: usize, held: usize, limit: usize) -> bool {
         let free = limit.saturating_sub(held).saturating_sub(bytes);
         let taken = |own: usize| own.checked_add(bytes).filter(|own| *own <= free);
@@ -105,8 +105,8 @@ impl MemoryShare {
         }
     }
 
-    /// True if more than half of `limit` bytes are held, or more than half of what this network may
-    /// hold: then slow clients are a burden to others.
+    /// True if more than half of `limit` bytes are held, or more than half of the bytes that this
+    /// network may hold: then slow clients are a burden to others.
     pub fn is_short(&self, limit: usize) -> bool {
         let network = self.network.as_ref();
         self.memory.is_short(limit) || network.is_some_and(|network| network.get() > limit / 4)
@@ -118,7 +118,7 @@ impl MemoryShare {
     }
 
     /// Takes `more` bytes. Returns false, and takes nothing, if all shares together would then hold
-    /// more than `limit`, or those of this network more than what would be free.
+    /// more than `limit`, or those of this network more than would be free.
     pub fn grow(&mut self, more: usize, limit: usize) -> bool {
         if let Some(network) = &self.network
             && !network.take(more, self.memory.held(), limit)

@@ -129,9 +129,9 @@ pub struct Metrics {
     http2_floods: AtomicU64,
     /// Orders of certificates by ACME by outcome.
     acme_orders: Labelled,
-    /// Spans that the receiver of traces took.
+    /// Spans that the receiver of traces accepted.
     spans_sent: AtomicU64,
-    /// Spans that it did not get, by [`LostSpans`].
+    /// Spans that did not reach the receiver, by [`LostSpans`].
     spans_lost: [AtomicU64; LostSpans::ALL.len()],
     certificates: Mutex<Vec<CertificateExpiry>>,
     /// A histogram of reload times.
@@ -218,7 +218,7 @@ impl Metrics {
         histogram::observe(&self.by_class, first_cell(class), total);
     }
 
-    /// Counts spans that the receiver of traces took.
+    /// Counts spans that the receiver of traces accepted.
     pub fn spans_sent(&self, spans: usize) {
         self.spans_sent.fetch_add(spans as u64, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The size of the image that a map request asks for, which decides how much work it is.
+//! The size of the image that a map request is for, which determines its work.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ const UNBOUNDED: [&str; 9] = [
 /// Maximum number of tags and texts of a document that are read.
 const MAX_EVENTS: usize = 1_000_000;
 
-/// What the parameters of a map request say about its image.
+/// The properties of the image, as the parameters of a map request state them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MapImage {
     width: u32,

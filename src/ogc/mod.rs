@@ -175,12 +175,13 @@ pub struct Classified {
     pub processes: Processes,
     /// The identifier of the execution that the request is about, begun by an earlier one.
     pub job: Option<Span>,
-    /// True if the request costs little although its class does not: it asks for the state or the
-    /// result of an execution, for a printed document, or for what the printing module offers.
+    /// True if the request costs little although its class does not: it is for the state or the
+    /// result of an execution, for a printed document, or for the capabilities of the printing
+    /// module.
     pub is_light: bool,
-    /// Pixels of the image that a map request asks for. `u32::MAX` for a document to print and for
-    /// an animation, whose work they do not bound; 0 if the size is not known, and in other
-    /// classes.
+    /// Pixels of the image that a map request is for; 0 if the size is not known, and in other
+    /// classes. `u32::MAX` for a document to print and for an animation, because pixels do not
+    /// bound their work.
     pub pixels: u32,
 }
 

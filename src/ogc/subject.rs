@@ -157,8 +157,9 @@ impl<'a> RuleSubject<'a> {
         }))
     }
 
-    /// Whether the request is for a workspace whose name has this form: its own services, or its
-    /// layers by their whole names (`topp:states`). `needed` as in [`Self::fits_layer`].
+    /// Whether the request is for a workspace with a name of this form: for its services, or for
+    /// its layers by their qualified names (`topp:states`). `needed` is explained at
+    /// [`Self::fits_layer`].
     pub fn fits_workspace(&self, form: &Glob, needed: Fit) -> Fit {
         let is_it = |name: &[u8]| form.matches(name, Case::Matters);
         let is_address = self

@@ -7,7 +7,7 @@ use super::{FinishedTrace, SpanId, TraceParent, TraceSpan};
 /// Spans of one request. A request that is tried again and again does not grow without bound.
 const MAX_SPANS: usize = 128;
 
-/// What a traced request collects until its end.
+/// The trace of a request, collected until the end of the request.
 #[derive(Debug)]
 pub struct RunningTrace {
     /// The span of the request as a whole.
@@ -67,7 +67,7 @@ impl RunningTrace {
         self.parent.is_some()
     }
 
-    /// Returns the span of the current attempt: the parent of whatever the upstream records.
+    /// Returns the span of the current attempt: the parent of the spans that the upstream records.
     pub const fn attempt(&self) -> TraceParent {
         self.span.with_span(self.attempt)
     }

@@ -50,7 +50,7 @@ pub struct TraceSpan {
     pub event: Option<SpanEvent>,
     /// A span of another trace that has to do with this one.
     pub link: Option<TraceParent>,
-    /// The cause, if what the span stands for failed.
+    /// The cause, if the work of the span failed.
     pub error: Option<Cow<'static, str>>,
 }
 

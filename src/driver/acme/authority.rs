@@ -42,7 +42,7 @@ pub(super) struct AuthorityClient {
     asked: RetryAfter,
 }
 
-/// The wait that the authority asked for in its last answer.
+/// The wait that the authority required in its last answer (`Retry-After`).
 #[derive(Clone, Debug, Default)]
 pub(super) struct RetryAfter(Arc<Mutex<Option<Duration>>>);
 

@@ -7,7 +7,8 @@
 //!                                                      --> a failure: a condition, and a longer wait
 //! ```
 //!
-//! One order runs at a time. What another process ordered meanwhile is found in the folder.
+//! One order runs at a time. A certificate that another process ordered meanwhile is found in the
+//! folder.
 
 mod authority;
 mod order;
@@ -63,7 +64,8 @@ impl CertificateOrders {
         }
     }
 
-    /// Begins an order if one is due and none runs. Returns what an operator should know.
+    /// Begins an order if one is due and none runs. Returns the troubles that an operator should
+    /// know.
     pub(super) async fn look(&mut self, config: &Arc<Config>) -> Vec<CertificateTrouble> {
         if self
             .running

@@ -24,7 +24,8 @@ use crate::driver::wall_clock::seconds_since_1970;
 /// Time for a whole order.
 const WHOLE: Duration = Duration::from_secs(10 * 60);
 
-/// How the authority is asked whether it has verified the names, and issued the certificate.
+/// How the authority is polled until it has verified the names, and until it has issued the
+/// certificate.
 const POLLING: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(250))
     .backoff(1.5)
@@ -189,7 +190,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Publishes what the authority will request, and lets it begin.
+    /// Publishes the answers for the authority, and lets it begin.
     async fn answer_challenges(&self, order: &mut Order) -> Result<(), Fault> {
         let kind = match self.acme.challenge {
             AcmeChallenge::Http01 => ChallengeType::Http01,
@@ -250,7 +251,7 @@ impl<'a> Attempt<'a> {
                 return failure(OrderFault::Challenge, why).into();
             }
         }
-        let why = "the authority could not verify a name, and does not say why".to_owned();
+        let why = "the authority could not verify a name, and gave no reason".to_owned();
         failure(OrderFault::Challenge, why).into()
     }
 
@@ -271,7 +272,7 @@ impl<'a> Attempt<'a> {
         made().map_err(|error| failure(OrderFault::BadAnswer, error.to_string()).into())
     }
 
-    /// Writes the certificate, if it is what was ordered.
+    /// Writes the certificate, if it is the one that was ordered.
     async fn keep(&self, chain: &str, key: &str) -> Result<(), Fault> {
         let unusable = |why: &str| {
             failure(

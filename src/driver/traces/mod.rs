@@ -1,8 +1,8 @@
 //! Sends the traces of requests to a receiver for OpenTelemetry.
 //!
 //! ```text
-//! proxy -> TraceQueue -- a batch, or INTERVAL after the first --> encoded and posted on a blocking
-//! thread a failure that may pass: the same batch again, MAX_TRIES times
+//! proxy -> TraceQueue -- a batch, or INTERVAL after the first --> encoded and posted on a blocking thread
+//!                                       a failure that may pass: the same batch again, MAX_TRIES times
 //! ```
 //!
 //! Nothing here runs on a thread that serves requests, except for a few instructions around each
@@ -36,10 +36,10 @@ const MAX_TRIES: u32 = 4;
 /// Pause before a batch is sent again; doubles with every try.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest pause, also if the receiver asks for more.
+/// The longest pause, also if the receiver requires a longer one.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// Time for what is left when the process ends.
+/// Time for the remaining traces when the process ends.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
 
 /// Interval between two log lines about lost spans.
@@ -173,7 +173,7 @@ impl Sender {
         }));
     }
 
-    /// Counts what became of a batch. Returns the pause before it is sent again.
+    /// Counts the result of a batch. Returns the pause before it is sent again.
     fn settle(&mut self, batch: Batch, result: Result<(), NotDelivered>) -> Option<Duration> {
         let spans = batch.message.spans;
         let failure = match result {

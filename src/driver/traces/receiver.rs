@@ -30,7 +30,7 @@ const MAX_TEXT: usize = 200;
 /// Why a message, or a part of it, was not taken.
 #[derive(Debug)]
 pub(super) enum NotDelivered {
-    /// It may be taken later, after `pause` if the receiver asks for one.
+    /// The receiver may accept it later, after `pause` if it requires one.
     Unreachable {
         why: String,
         pause: Option<Duration>,
@@ -77,7 +77,7 @@ impl Receiver {
         if status.is_success() {
             return taken(&body);
         }
-        let why = format!("{}: {}", self.traces.endpoint, said(status, &body));
+        let why = format!("{}: {}", self.traces.endpoint, explanation(status, &body));
         match status {
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
@@ -100,7 +100,7 @@ fn agent(traces: &Traces) -> Result<Agent, String> {
     let config = Agent::config_builder()
         .timeout_global(Some(PATIENCE))
         .http_status_as_error(false)
-        // The receiver is where the configuration says.
+        // A redirect would lead away from the configured receiver.
         .max_redirects(0)
         .proxy(None)
         .user_agent(concat!("geofront/", env!("CARGO_PKG_VERSION")));
@@ -133,7 +133,7 @@ fn tls(traces: &Traces) -> Result<TlsConfig, String> {
 
 /// A success may be partial.
 fn taken(body: &[u8]) -> Result<(), NotDelivered> {
-    // A receiver that answers success in another format has taken the message all the same.
+    // A receiver that answers success in another format has accepted the message, too.
     let answer = ExportTraceServiceResponse::decode(body).unwrap_or_default();
     match answer.partial_success {
         Some(ExportTracePartialSuccess {
@@ -150,8 +150,8 @@ fn taken(body: &[u8]) -> Result<(), NotDelivered> {
     }
 }
 
-/// What the receiver says: a status of gRPC in protobuf, or plain text.
-fn said(status: StatusCode, body: &[u8]) -> String {
+/// Returns the receiver's explanation: a status of gRPC in protobuf, or plain text.
+fn explanation(status: StatusCode, body: &[u8]) -> String {
     let text = plain(&String::from_utf8_lossy(body));
     if text.is_empty() {
         format!("status {status}")
