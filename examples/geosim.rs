@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whole or not at all: who waits for the file never reads half of it.
+/// Replaces the file as a whole, so that a program that waits for it never reads half of it.
 fn write_upstreams(cluster: &Cluster, file: &str) -> io::Result<()> {
     let mut toml = String::new();
     for (number, instance) in cluster.instances().enumerate() {

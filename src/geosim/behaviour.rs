@@ -1,6 +1,6 @@
 //! The fixed properties of an instance: its flavour, its capacity and its service times.
 //!
-//! What may change while it runs (faults, speed) is in [`super::Controls`].
+//! The properties that may change while it runs (faults, speed) are in [`super::Controls`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +30,12 @@ pub struct Behaviour {
     pub speed: f64,
     /// After a start, reload or reset the first requests find nothing cached.
     pub cold: Cold,
-    /// How long a catalog reload reads the data directory, answering from an empty catalog
-    /// meanwhile.
+    /// Time for which a catalog reload reads the data directory. Meanwhile answers come from an
+    /// empty catalog.
     pub reload_time: Duration,
     /// The duration of a start: the kernel accepts connections and the instance does not answer.
     pub startup_time: Duration,
-    /// How long the web interface waits for a reload before it shows its busy page.
+    /// Time for which the web interface waits for a reload before it shows its busy page.
     pub ui_lock_wait: Duration,
     /// An idle connection is closed after this time, without notice.
     pub keep_alive: Duration,
@@ -68,10 +68,9 @@ pub struct Behaviour {
     /// Text is compressed for clients that accept gzip, as with the filter in GeoServer's
     /// `web.xml`.
     pub compresses_text: bool,
-    /// How many requests the instance remembers for tests to look at; 0 spares the bench the
-    /// copying.
+    /// Number of requests that the instance remembers for tests; 0 spares a bench the copying.
     pub remembered_requests: usize,
-    /// Where all chance comes from: service times and occasional faults.
+    /// The seed of all chance: service times and occasional faults.
     pub seed: u64,
     /// The instance is reached by https with these settings, as a servlet container with a
     /// certificate is.
@@ -121,7 +120,7 @@ pub const DEFAULT_UI_LOCK_WAIT: Duration = Duration::from_secs(30);
 pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Tomcat's `maxKeepAliveRequests`.
 pub const DEFAULT_KEEP_ALIVE_REQUESTS: u32 = 100;
-/// Requests remembered by an instance that is not told otherwise.
+/// Requests remembered by an instance unless its behaviour sets another number.
 pub const DEFAULT_REMEMBERED_REQUESTS: usize = 1000;
 
 /// The effect of a catalog reload on `updateSequence`.

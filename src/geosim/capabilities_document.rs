@@ -1,5 +1,5 @@
-//! What every capabilities document has: the layers that a service lists by the catalog in memory,
-//! with the `updateSequence` it has, and the conditional form of the request.
+//! The parts of every capabilities document: the layers in the catalog in memory, with its
+//! `updateSequence`, and the conditional form of the request.
 
 use super::answer::Answer;
 use super::data_directory::{Layer, LayerKind};

@@ -1,4 +1,4 @@
-//! How much an instance gets done at a time: the waiting side of [`Capacity`].
+//! The throughput of an instance: the waiting side of [`Capacity`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ pub(super) struct Done {
 }
 
 impl Done {
-    /// Nothing was to be done.
+    /// Returns the result of a request without work.
     pub(super) fn at_once() -> Self {
         Self {
             waited: Duration::ZERO,
@@ -45,7 +45,8 @@ impl Done {
 pub(super) struct GaveUp;
 
 impl Workshop {
-    /// Must be called on the instance's runtime: shared cores are looked after by a task of it.
+    /// Must be called on the instance's runtime, because a task of that runtime runs the shared
+    /// cores.
     pub(super) fn open(capacity: Capacity, controls: &Arc<Controls>) -> Self {
         match capacity {
             Capacity::Unlimited => Self::Unlimited,
@@ -55,7 +56,7 @@ impl Workshop {
                     jobs: Mutex::new(SharedCores::new(cores, controls.speed(), Instant::now())),
                     arrived: Notify::new(),
                 });
-                tokio::spawn(look_after(Arc::clone(&cores), Arc::clone(controls)));
+                tokio::spawn(run_cores(Arc::clone(&cores), Arc::clone(controls)));
                 Self::Shared(cores)
             }
         }
@@ -107,7 +108,7 @@ async fn claim(
             .await
             .map_err(|_| GaveUp)?,
     };
-    Ok(claimed.expect("nobody closes the semaphore"))
+    Ok(claimed.expect("the semaphore is never closed"))
 }
 
 async fn toil(work: Duration, controls: &Controls) {
@@ -124,13 +125,13 @@ impl Cores {
         let (done, wait) = oneshot::channel();
         self.jobs.lock().arrive(work, done, Instant::now());
         self.arrived.notify_one();
-        // The caretaker ends only together with the whole runtime.
+        // The task ends only together with the whole runtime.
         wait.await.ok();
     }
 }
 
 /// Notifies jobs when they are done. Ends with the runtime.
-async fn look_after(cores: Arc<Cores>, controls: Arc<Controls>) {
+async fn run_cores(cores: Arc<Cores>, controls: Arc<Controls>) {
     loop {
         let next = cores.jobs.lock().next_departure();
         tokio::select! {

@@ -38,7 +38,7 @@ impl Dice {
 /// The longest work of a request, whatever its distribution.
 pub const LONGEST_WORK: Duration = Duration::from_secs(600);
 
-/// How much work a request of a class is, on an idle instance of speed 1.
+/// The work of a request of a class, on an idle instance of speed 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum ServiceTime {
     /// Answered at once.

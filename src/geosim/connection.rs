@@ -209,7 +209,7 @@ impl Exchange<'_> {
                 threads
                     .acquire()
                     .await
-                    .expect("nobody closes the semaphore"),
+                    .expect("the semaphore is never closed"),
             ),
             None => None,
         };
@@ -256,8 +256,8 @@ impl Exchange<'_> {
     }
 
     /// Returns the header lines by which a test identifies the instance, its catalog and the
-    /// request, and those that Tomcat adds: the time, and how long an idle connection stays for a
-    /// client that asks for it.
+    /// request, and those that Tomcat adds: the time, and the idle timeout for a client with
+    /// `Connection: keep-alive`.
     fn identity(&self, keep_alive: bool) -> Vec<u8> {
         let behaviour = &self.life.behaviour;
         let skew = Duration::from_secs(behaviour.clock_skew.unsigned_abs());

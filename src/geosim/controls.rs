@@ -191,7 +191,7 @@ impl Controls {
         self.remembered.lock().clear();
     }
 
-    /// How many requests of a class were received, answered or not.
+    /// Returns the number of requests of a class that were received, answered or not.
     pub fn received(&self, class: RequestClass) -> u64 {
         self.counts.received[class].load(Ordering::Relaxed)
     }
@@ -259,7 +259,7 @@ impl Controls {
         self.counts.truncations.load(Ordering::Relaxed)
     }
 
-    /// How often the instance was started.
+    /// Returns the number of starts of the instance.
     pub fn starts(&self) -> u64 {
         self.counts.starts.load(Ordering::Relaxed)
     }
@@ -301,7 +301,7 @@ impl Drop for InFlight<'_> {
 
 const PORT_IS_OURS: &str = "the port is reserved for this instance";
 
-/// How long [`eventually`] waits.
+/// Timeout of [`eventually`].
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits for `condition` to hold. Panics, naming `what` was waited for, when it does not within a

@@ -1,4 +1,4 @@
-//! The data directory: what all instances of a cluster share, and none of them looks at before it
+//! The data directory that all instances of a cluster share. An instance reads it only when it
 //! starts or reloads.
 //!
 //! The "database" and the shared disk of tiles are here too, because they are shared in the same
@@ -24,7 +24,8 @@ pub struct Contents {
     pub stores: BTreeMap<String, StoreKind>,
     /// By qualified name: `workspace:layer`.
     pub layers: BTreeMap<String, Layer>,
-    /// How often each style was saved. A style of a workspace is called `workspace:style`.
+    /// Number of times that each style was saved. A style of a workspace is called
+    /// `workspace:style`.
     pub styles: BTreeMap<String, u32>,
     /// The members of each layer group, by its name, which is qualified in a workspace.
     pub groups: BTreeMap<String, Vec<String>>,
@@ -42,11 +43,11 @@ pub struct Layer {
     pub store: String,
     /// The default style.
     pub style: String,
-    /// How often it was changed.
+    /// Number of times that it was changed.
     pub revision: u32,
 }
 
-/// What a store holds.
+/// The kind of a store's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreKind {
     Features,
@@ -107,8 +108,8 @@ pub(super) enum Edit {
 }
 
 impl Edit {
-    /// How many catalog events it fires, each of which adds one to `updateSequence` and rewrites
-    /// `global.xml`.
+    /// Returns the number of catalog events that it fires. Each adds one to `updateSequence` and
+    /// rewrites `global.xml`.
     pub(super) fn events(&self) -> u64 {
         match self {
             // The workspace and its namespace.
@@ -132,7 +133,7 @@ impl Edit {
 impl Contents {
     pub(super) fn apply(&mut self, edit: &Edit) {
         self.edits += 1;
-        // Whether something was there before makes no difference to what is there now.
+        // The result is the same whether or not the resource existed before.
         match edit {
             Edit::AddWorkspace(name) => _ = self.workspaces.insert(name.clone()),
             Edit::RemoveWorkspace(name) => self.remove_workspace(name),
@@ -405,7 +406,7 @@ fn default_contents() -> Contents {
             .insert(format!("{workspace}:{store}"), kind.store_kind());
         contents.put_layer(name, kind, store);
     }
-    // For what is published later.
+    // For layers that are published later.
     let empty_store = (EMPTY_STORE.to_owned(), StoreKind::Features);
     contents.stores.extend([empty_store]);
     contents

@@ -17,7 +17,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-/// How many connections the kernel keeps for an instance that does not accept them.
+/// Number of connections that the kernel keeps for an instance that does not accept them.
 const BACKLOG: i32 = 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Door {
 
     pub(super) fn close(&self) {
         if self.state.send_replace(DoorState::Closed) != DoorState::Closed {
-            // It fails only when the socket does not listen, which is what is wanted.
+            // It fails only when the socket does not listen, which is the intended state.
             self.socket.shutdown(Shutdown::Both).ok();
         }
         self.end(Activity::Idle);

@@ -169,7 +169,8 @@ impl Instance {
             .map(|running| running.life.catalog().update_sequence)
     }
 
-    /// How many edits of the data directory this instance has seen; `None` when it does not run.
+    /// Returns the number of edits of the data directory that this instance has loaded; `None` when
+    /// it does not run.
     pub fn epoch(&self) -> Option<u64> {
         self.running
             .lock()

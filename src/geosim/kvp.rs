@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-/// Looks up rather than collects: a GetMap asks for eight of its fifteen keys, once each.
+/// Pairs that are searched at each look-up instead of collected, because a GetMap needs eight of
+/// its fifteen keys, once each.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kvp<'a> {
     query: &'a [u8],

@@ -113,8 +113,9 @@ impl Life {
         }
     }
 
-    /// What a tile of this layer or group is drawn from: as it is, its style, and its features. The
-    /// data are the same for all instances; the rest is as this one has loaded it.
+    /// Returns a hash of everything that a tile of this layer or group is drawn from: its settings,
+    /// its style, and its features. The data are the same for all instances; the rest is as this
+    /// one has loaded it.
     pub(super) fn look_of(&self, name: &str) -> u64 {
         let contents = self.catalog().contents;
         let members = match contents.groups.get(name) {
@@ -190,8 +191,8 @@ impl Life {
         self.truncate_changed_tiles();
     }
 
-    /// Publishes a layer as the web interface does: whatever is missing of workspace and store, a
-    /// style, the layer.
+    /// Publishes a layer as the web interface does: the workspace and the store unless they exist,
+    /// a style, and the layer.
     pub(super) fn publish(&self, name: &str) {
         let (workspace, layer) = name.split_once(':').unwrap_or(("geor", name));
         let contents = self.catalog().contents;
@@ -235,7 +236,7 @@ impl Life {
         }
     }
 
-    /// How long a request waits for capacity.
+    /// Returns the time for which a request waits for capacity.
     pub(super) fn patience(&self) -> Option<Duration> {
         self.behaviour
             .control_flow

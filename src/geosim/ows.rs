@@ -1,4 +1,4 @@
-//! What the services share: an answer after its work, an unknown operation, absolute URLs.
+//! Parts that the services share: an answer after its work, an unknown operation, absolute URLs.
 
 use super::answer::Answer;
 use super::capacity::{Done, GaveUp};
@@ -11,7 +11,7 @@ use super::request::Request;
 pub(super) const BUSY: &str =
     "Requested timeout out while waiting to be executed, please lower your request rate";
 
-/// The answer after the work, with what control-flow reports about the wait.
+/// The answer after the work, with control-flow's report about the wait.
 pub(super) fn finished(
     life: &Life,
     done: Result<Done, GaveUp>,

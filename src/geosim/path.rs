@@ -48,7 +48,7 @@ fn without_parameters(raw: &[u8]) -> Vec<u8> {
     segments.join(&b'/')
 }
 
-/// Tomcat refuses `%2F` (and backslashes) in a path unless told otherwise.
+/// Tomcat refuses `%2F` (and backslashes) in a path unless configured otherwise.
 fn contains_encoded_slash(path: &[u8]) -> bool {
     path.contains(&b'\\')
         || path

@@ -1,4 +1,4 @@
-//! A request as it came off the wire: every byte of its head, in order, and what its body was.
+//! A request as it was received: every byte of its head, in order, and its body.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::kvp::Kvp;
 use crate::hash::{FNV_START, fnv1a_from};
 
-/// How much of a body is kept, and of a form is read: Tomcat's `maxPostSize`. The length and hash
-/// are of all of it.
+/// Number of bytes of a body that are kept, and of a form that are read: Tomcat's `maxPostSize`.
+/// The length and hash are of all of it.
 pub const KEPT_BODY: usize = 2 << 20;
 
 /// More headers than this are refused, as a servlet container does.
@@ -159,7 +159,7 @@ impl Request {
             .and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
-    /// How many headers of this name there are.
+    /// Returns the number of headers of this name.
     pub fn count_of(&self, name: &str) -> usize {
         self.headers()
             .filter(|(n, _)| n.eq_ignore_ascii_case(name))

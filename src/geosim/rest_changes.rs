@@ -11,7 +11,7 @@ use super::xml;
 /// Features of a published layer.
 const VECTOR: LayerKind = LayerKind::Vector { features: 10 };
 
-/// What a request changes, and the answer to it.
+/// The edits of a request, and the answer to it.
 pub(super) struct Change {
     pub(super) edits: Vec<Edit>,
     pub(super) status: u16,
@@ -37,7 +37,7 @@ impl Change {
     }
 }
 
-/// What `request` changes in a catalog with `contents`, or the answer that refuses it.
+/// Returns the edits of `request` in a catalog with `contents`, or the answer that refuses it.
 pub(super) fn wanted(
     contents: &Contents,
     request: &Request,
@@ -112,7 +112,7 @@ impl Asked<'_> {
         self.request.parameter("recurse").as_deref() == Some("true")
     }
 
-    /// The `name` that the body gives to what it makes, JSON or XML, or else the query.
+    /// Returns the `name` of the new resource in the body, JSON or XML, or else in the query.
     fn name(&self) -> Result<String, Answer> {
         let body = &self.request.body().start;
         let in_body = match serde_json::from_slice::<Value>(body) {
@@ -209,7 +209,7 @@ impl Asked<'_> {
         }))
     }
 
-    /// `PUT .../datastores/{store}/file.shp`: the store, and a layer of what was uploaded.
+    /// `PUT .../datastores/{store}/file.shp`: the store, and a layer of the uploaded data.
     fn upload(&self, workspace: &str, store: &str, kind: LayerKind) -> Result<Change, Answer> {
         self.only_by("PUT")?;
         let asked = self.request.parameter("coverageName");

@@ -309,7 +309,7 @@ fn merge(document: &mut Value, more: Value) {
     }
 }
 
-/// The name that a list shows: global lists leave out what belongs to a workspace.
+/// Returns the name that a list shows. Global lists leave out the resources of a workspace.
 fn within<'a>(name: &'a str, workspace: Option<&str>) -> Option<&'a str> {
     match (name.split_once(':'), workspace) {
         (None, None) => Some(name),
@@ -373,7 +373,7 @@ fn resource_path(workspace: &str, name: &str, layer: &Layer) -> String {
     )
 }
 
-/// What [`super::features`] writes.
+/// Returns the attributes that [`super::features`] writes.
 fn attributes() -> [Value; 2] {
     [
         ("the_geom", "org.locationtech.jts.geom.Point"),

@@ -9,7 +9,7 @@ pub const METATILE: u32 = 4;
 const MAX_ZOOM: u32 = 30;
 /// Half the side of the square world of web maps, in metres.
 pub(super) const HALF_WORLD: f64 = 20_037_508.342_789_244;
-/// How far from a tile's corner a box may be, in tiles: GeoWebCache tolerates a tenth.
+/// Maximum distance of a box from a tile's corner, in tiles: GeoWebCache tolerates a tenth.
 const ALIGNMENT: f64 = 0.1;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +21,7 @@ pub(super) struct TileAddress {
     row: u32,
 }
 
-/// What is wrong with a tile request.
+/// The fault of a tile request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
     pub(super) parameter: &'static str,

@@ -85,7 +85,7 @@ fn known(life: &Life, scope: Scope<'_>, mut address: TileAddress) -> Result<Tile
     }
 }
 
-/// GeoWebCache says 400, as XML for WMTS and as text for the others.
+/// GeoWebCache answers 400, as XML for WMTS and as text for the others.
 fn refused(call: &TilesCall<'_>, wrong: &Wrong) -> Answer {
     if call.service != "wmts" {
         return Answer::new(400, "text/plain", format!("400: {}", wrong.text));

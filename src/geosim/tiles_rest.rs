@@ -60,7 +60,7 @@ fn xml_list(names: &[String]) -> String {
     format!("<layers>{layers}</layers>")
 }
 
-/// `TruncateLayerRequest` and `TruncateAllRequest`; XStream fails for what it does not know.
+/// `TruncateLayerRequest` and `TruncateAllRequest`; XStream fails for an unknown element.
 fn mass_truncate(life: &Life, request: &Request) -> Answer {
     let body = &request.body().start;
     let contents = life.catalog().contents;

@@ -56,7 +56,7 @@ fn wcs_10(document: &Document<'_>) -> String {
     out
 }
 
-/// What a version writes in its own way.
+/// The parts of the document that differ between versions.
 struct Version {
     number: &'static str,
     namespace: &'static str,

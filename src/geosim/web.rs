@@ -37,7 +37,7 @@ pub(super) async fn answer(life: &Life, request: &Request, page: &str) -> Answer
     session_page(life, request, page)
 }
 
-/// `Origin`, or else `Referer`, must name the host that was asked, or both be absent.
+/// `Origin`, or else `Referer`, must name the host of the request, or both must be absent.
 fn is_same_origin(request: &Request) -> bool {
     let Some(origin) = request
         .header("origin")

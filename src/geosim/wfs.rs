@@ -41,7 +41,7 @@ pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answ
     answered.unwrap_or_else(|exception| exception.answer(call.dialect, &call.kvp))
 }
 
-/// The feature type asked, from the query or the body.
+/// The requested feature type, from the query or the body.
 fn requested_type<'a>(call: &OwsCall<'a>) -> Option<Cow<'a, str>> {
     call.kvp
         .get("typenames")
@@ -185,7 +185,7 @@ fn type_of(name: &str, gml: &Gml) -> String {
     )
 }
 
-/// Executes once, and says so in [`super::DataDirectory::writes`] before it answers.
+/// Executes once, and records that in [`super::DataDirectory::writes`] before it answers.
 fn transaction(
     life: &Life,
     request: &Request,

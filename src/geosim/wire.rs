@@ -56,7 +56,7 @@ pub(super) enum Ending {
     Half,
 }
 
-/// How an answer is to be written.
+/// The way in which an answer is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
     pub(super) ending: Ending,
@@ -268,7 +268,7 @@ impl Wire {
         self.flush(manner).await
     }
 
-    /// Sends what has been put together so far, at once or drop by drop.
+    /// Sends the bytes that were collected so far, at once or drop by drop.
     async fn flush(&mut self, manner: Manner) -> io::Result<()> {
         match manner.drip {
             None => self.stream.write_all(&self.output).await?,

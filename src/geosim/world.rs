@@ -30,8 +30,8 @@ impl World {
         Self { edges }
     }
 
-    /// How much of each pixel of a square tile is land, from 0 to 1, row by row from the north.
-    /// `side` is the width of the tile in pixels.
+    /// Returns the share of land in each pixel of a square tile, from 0 to 1, row by row from the
+    /// north. `side` is the width of the tile in pixels.
     pub(super) fn land(&self, zoom: u32, column: u32, row: u32, side: usize) -> Vec<f32> {
         let tiles = f64::from(zoom).exp2();
         let scale = tiles * side as f64;
@@ -79,7 +79,7 @@ fn cover(pixels: &mut [f32], from: f64, to: f64) {
 }
 
 impl Edge {
-    /// In pixels of a tile whose corner is at `left` and `top`.
+    /// Returns the edge in pixels of a tile that has its corner at `left` and `top`.
     fn seen_from(self, left: f64, top: f64, scale: f64) -> Self {
         let place = |(x, y): (f64, f64)| (x * scale - left, y * scale - top);
         Self {

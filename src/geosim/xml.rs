@@ -18,7 +18,7 @@ pub(super) fn root(body: &[u8]) -> Option<Root> {
     element_where(body, |_, _| true)
 }
 
-/// What the envelope holds.
+/// Returns the root of the request inside the envelope.
 pub(super) fn soap_payload(body: &[u8]) -> Option<Root> {
     element_where(body, |namespace, name| {
         !(is_soap(namespace) && (name == "Envelope" || name == "Header" || name == "Body"))
