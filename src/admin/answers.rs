@@ -200,7 +200,7 @@ pub struct Upstream {
     pub max_in_flight: Option<u32>,
     /// The limit is learned, not configured.
     pub max_in_flight_learned: bool,
-    /// Requests in flight of priority 1 and lower, and their limit.
+    /// Requests in flight that are neither of priority 0 nor administration, and their limit.
     pub slower_in_flight: u32,
     pub max_slower_in_flight: Option<u32>,
     /// Heavy requests in flight, and their limit.
@@ -210,7 +210,8 @@ pub struct Upstream {
     pub control_flow_delay_ms: Option<u64>,
     /// The configured weight.
     pub weight: u16,
-    /// The weight with slow start applied.
+    /// The weight in force: reduced during slow start, and while the upstream is slower than its
+    /// peers.
     pub effective_weight: u16,
     /// Time since health, mode or ejection last changed.
     pub since_seconds: u64,

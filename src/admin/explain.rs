@@ -58,7 +58,7 @@ pub struct Explained {
     pub otherwise: Vec<String>,
     /// The lines of `geofront explain`.
     pub facts: Vec<ExplainedFact>,
-    /// What the decision depends on and was not given: `body`, `from`.
+    /// Parts of the request that the decision depends on, and that were not given: `body`, `from`.
     pub missing: Vec<String>,
 }
 

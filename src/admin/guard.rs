@@ -1,10 +1,10 @@
 //! Access control of the admin listener.
 //!
 //! On loopback, every client that reaches the port may administrate: a shell on the machine, an SSH
-//! tunnel. A browser reaches it too, on behalf of any page it shows. So two kinds of requests are
-//! denied: those from a page of another site, which `Origin` or `Sec-Fetch-Site` shows, and those
-//! from a page whose own name was pointed at 127.0.0.1 (DNS rebinding), which the foreign `Host`
-//! shows.
+//! tunnel. A browser reaches the port too, on behalf of any page that it shows. So two kinds of
+//! requests are denied. One comes from a page of another site, which `Origin` or `Sec-Fetch-Site`
+//! reveals. The other comes from a page with a host name that was pointed at 127.0.0.1 (DNS
+//! rebinding), which the foreign `Host` reveals.
 //!
 //! Other programs on the machine can be tricked too. A GeoServer can be made to request a URL (a
 //! style, a cascaded service, a remote file). It reaches loopback with a method and a body that the

@@ -6,7 +6,7 @@
 //! GET  /readyz                      200: a request would be served; 503: stopping, or nothing eligible
 //! GET  /metrics                     for Prometheus
 //! GET  /api/status                  answers::Status
-//! GET  /api/config                  what is in force, where each value came from, secrets masked
+//! GET  /api/config                  the configuration in force, the origin of each value; secrets masked
 //! GET  /api/events                  server-sent events: every transition
 //! GET  /api/history                 answers::History: rates, times and loads of the last 5 or 60 minutes
 //! GET  /api/requests                answers::Requests: the last slow and failed requests
@@ -293,8 +293,8 @@ async fn allow_own_frame(response: Response<Body>) -> Response<Body> {
     hardened(response, policy, "SAMEORIGIN")
 }
 
-/// Adds what every answer to a browser carries. `policy` states what the page may do, and `frames`
-/// where it may be framed.
+/// Adds the headers of every answer to a browser. `policy` states the permissions of the page, and
+/// `frames` where it may be framed.
 pub(crate) fn hardened(
     mut response: Response<Body>,
     policy: HeaderValue,

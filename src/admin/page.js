@@ -583,7 +583,7 @@ const REFUSED = {
   "no-upstream": "no upstream of the right role was up and ready", "all-failed": "every attempt failed", "connection-lost": "the upstream broke off before it answered, and a write is not repeated",
   "first-byte-timeout": "no answer within the first_byte of its class", "body-too-large": "its body is above max_body of its class", "body-timeout": "the client stopped sending its body",
   "bad-request": "not HTTP that every server reads in the same way", "https-redirect": "it came by http to a listener that redirects to https", "https-redirect-body": "the same, with a body",
-  loop: "it came back to geofront: an upstream's url points at the front door", "shutting-down": "geofront was told to stop",
+  loop: "it came back to geofront: an upstream's url points at the front door", "shutting-down": "geofront is stopping",
   "queue-full": "every slot was taken and the queue was full", "queue-timeout": "no slot came free within queue_timeout", shed: "it waited, and gave way in an overload",
   "rate-limit": "above a rate of control_flow", "job-gone": "the upstream that began this execution, or drew this document, does not serve", route: "a rule of [[routes]] refuses it", "public-path": "the path is not below geoserver.public_path", blacklist: "the client's address is shut out",
   "named-upstream-untrusted": "X-Geofront-Upstream from a peer that is not in trusted_identity", "named-upstream-no-administrator": "X-Geofront-Upstream from a user without ROLE_ADMINISTRATOR",
@@ -631,7 +631,7 @@ async function showTail() {
   tailSequence = answer.sequence;
   tail = [...tail, ...answer.requests].slice(-TAIL_KEPT);
   byId("tail-note").textContent = answer.left_out ? `${answer.left_out.toLocaleString()} more were too many to keep; the access log has them.` : "";
-  // What somebody reads stays where it is until there is news.
+  // The part that a person reads stays in place until there is news.
   if (isNew) fillTail();
 }
 

@@ -14,7 +14,7 @@ use listenfd::ListenFd;
 pub(super) struct PassedSockets(Vec<(SocketAddr, TcpListener)>);
 
 impl PassedSockets {
-    /// Takes over what the service manager passed to this process; nothing if it passed nothing.
+    /// Takes over the sockets that the service manager passed to this process, if any.
     pub(super) fn from_environment() -> io::Result<Self> {
         let mut passed = ListenFd::from_env();
         let mut sockets = Vec::new();

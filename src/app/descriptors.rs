@@ -70,7 +70,7 @@ pub(super) struct Budget {
     pub(super) idle_per_thread: usize,
 }
 
-/// The threads that serve clients, and what each would like to keep.
+/// The threads that serve clients, and the idle connections that each may keep.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Workers {
     pub(super) threads: usize,

@@ -60,7 +60,7 @@ pub struct App {
     /// The same for listeners with a name.
     pub listeners: Vec<(String, SocketAddr)>,
     pub admin: SocketAddr,
-    /// What the admin listener shows, for other listeners.
+    /// The state that the admin listener shows, for other listeners.
     pub(crate) admin_state: Arc<AdminState>,
     pub control: Arc<Control>,
     pub reload: Arc<ConfigReload>,

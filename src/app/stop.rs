@@ -127,7 +127,7 @@ pub(super) async fn finish(running: &RunningRequests, limit: Duration) -> usize 
     }
 }
 
-/// Waits for a task that was asked to end; a task that does not is left to the runtime.
+/// Waits for a task that was signalled to end; a task that does not end is left to the runtime.
 pub(super) async fn join(task: JoinHandle<()>) {
     const PATIENCE: Duration = Duration::from_secs(1);
     tokio::time::timeout(PATIENCE, task).await.ok();

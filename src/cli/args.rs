@@ -91,7 +91,7 @@ pub(super) struct Run {
 ///
 /// Starts a simulated main GeoServer and replicas (each draws maps in its own colour, with its name
 /// on them), the front door before them, the admin endpoint, and a map page with controls over the
-/// simulation and a guided tour. Prints what to try. Ctrl-C ends it; nothing is left behind.
+/// simulation and a guided tour. Prints commands to try. Ctrl-C ends it; nothing is left behind.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront demo
@@ -123,7 +123,7 @@ pub(super) struct Demo {
 /// With --probe each upstream is also examined: its health, its catalog's update sequence, its
 /// clock, how long it keeps idle connections, and whether it accepts the credentials of
 /// [geoserver]. With credentials, versions, modules, settings and the data directory are compared
-/// across the cluster. Each finding comes with what to do; a problem fails the check, a note does
+/// across the cluster. Each finding comes with a remedy. A problem fails the check, a note does
 /// not.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
@@ -142,7 +142,7 @@ pub(super) struct Check {
     #[arg(long)]
     pub(super) probe: bool,
 
-    /// What was found as JSON, for scripts
+    /// Print the findings as JSON, for scripts
     #[arg(long, requires = "probe")]
     pub(super) json: bool,
 }
@@ -214,7 +214,7 @@ pub(super) struct Explain {
 
 Exit codes: 0 the configuration is printed; 1 the file is refused, with the reason.")]
 pub(super) struct Import {
-    /// The file; what it is follows from its text
+    /// The file; its kind is detected from its text
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
 

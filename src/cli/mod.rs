@@ -1,9 +1,8 @@
 //! The command line: dispatches commands and prints their results.
 //!
 //! `run`, `demo`, `check`, `explain`, `import` and `mapping` work on their own; the other commands
-//! call the
-//! running geofront through its admin endpoint. Results go to standard output, errors to standard
-//! error, and the exit code distinguishes the outcomes ([`exit::Exit`]).
+//! call the running geofront through its admin endpoint. Results go to standard output, errors to
+//! standard error, and the exit code distinguishes the outcomes ([`exit::Exit`]).
 
 mod advice;
 mod args;

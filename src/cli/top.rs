@@ -83,7 +83,7 @@ fn live(
     }
 }
 
-/// Reads what a frame shows, and only what is new of it.
+/// Reads the contents of a frame, of the history and the requests only the new ones.
 struct ReadingSource<'c> {
     client: &'c AdminClient,
     history: u64,

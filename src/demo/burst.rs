@@ -27,7 +27,7 @@ pub(super) struct Burst {
     failed: AtomicU32,
 }
 
-/// How far a burst is.
+/// The progress of a burst.
 #[derive(Debug, Serialize)]
 pub(super) struct BurstProgress {
     running: bool,

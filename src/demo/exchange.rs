@@ -11,7 +11,7 @@ use tokio::time::timeout;
 /// Bytes of an answer that are read; the rest is left.
 const MAX_ANSWER: u64 = 64 * 1024;
 
-/// What came back.
+/// The answer.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,

@@ -1,4 +1,4 @@
-//! What the demo prints: its addresses, and commands to try.
+//! The output of the demo: its addresses, and commands to try.
 
 use std::net::SocketAddr;
 
@@ -37,7 +37,7 @@ geofront demo: one main and {count} simulated GeoServers behind a real front doo
 
 Or try, in another terminal:
 
-  a map, drawn by a different replica each time (the header X-Geosim says by which):
+  a map, drawn by a different replica each time (the header X-Geosim names it):
     curl -sD- -o map.png \"http://{front}/geoserver/wms?{map}&layers=geor:public_layer&width=400&height=200\"
 
   publish a layer on the main, through the front door. The replicas do not know it yet; each is taken out of service, reloaded
@@ -47,7 +47,7 @@ Or try, in another terminal:
     geofront status --watch --admin {admin}
     curl -sD- -o parcels.png \"http://{front}/geoserver/wms?{map}&layers=geor:parcels&width=400&height=200\"
 
-  reload them all after a change that GeoServer does not count (a style edited on disk, say), and be told of each step:
+  reload them all after a change that GeoServer does not count (for example a style edited on disk), and see each step:
     geofront sync --wait --admin {admin}
 
   break {name}: it answers \"200 OK\" with OutOfMemoryError, and no client notices:

@@ -61,7 +61,7 @@ const FILES: [(&str, &str, &str); 7] = [
     ),
 ];
 
-/// What the page shows and changes.
+/// The state that the page shows and changes.
 pub(super) struct Simulation {
     pub(super) cluster: SharedCluster,
     /// The front door, for clients.
@@ -85,7 +85,7 @@ impl Simulation {
         })
     }
 
-    /// What the page may do: its own files, and tiles from both balancers.
+    /// Returns the permissions of the page: its own files, and tiles from both balancers.
     fn content_policy(&self) -> HeaderValue {
         let policy = format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \

@@ -40,7 +40,7 @@ const FILE: &str = "/demo/geofront.toml";
 /// The variable with the password of the simulated GeoServers.
 const PASSWORD_VARIABLE: &str = "GEOSERVER_PASSWORD";
 
-/// How long the start waits for all replicas to serve.
+/// Time for which the start waits until all replicas serve.
 const READY_LIMIT: Duration = Duration::from_secs(10);
 const READY_POLL: Duration = Duration::from_millis(20);
 

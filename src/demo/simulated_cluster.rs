@@ -1,4 +1,4 @@
-//! The simulated GeoServers of the demo, and what a visitor may do to them.
+//! The simulated GeoServers of the demo, and the faults that a visitor may cause.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,8 +21,7 @@ const SLOW: f64 = 0.04;
 /// The main, in the colour of paper: it draws only while no replica can.
 const MAIN_TINT: [u8; 3] = [201, 195, 180];
 
-/// Colours that are told apart by most people, in pairs also without colours; more replicas use
-/// them again.
+/// Colours that most people can distinguish. Further replicas use them again.
 const TINTS: [[u8; 3]; 8] = [
     [98, 178, 140],
     [238, 168, 84],
@@ -186,7 +185,7 @@ impl SimulatedCluster {
     }
 }
 
-/// Ends what was done to a replica before, and begins what is ordered.
+/// Ends the ailment of a replica, and begins the one that is ordered.
 fn undergo(replica: &Instance, order: Order) -> Ailment {
     replica.heals();
     replica.control().set_speed(1.0);

@@ -14,7 +14,7 @@ pub(super) fn is_blocked(address: Option<IpAddr>, config: &Config) -> bool {
     address.is_some_and(|address| config.limits.control_flow.blocks(address))
 }
 
-/// What happens to the request while every slot is taken.
+/// Returns the treatment of the request while every slot is taken.
 pub(super) fn queue(classified: &Classified, config: &Config) -> String {
     let limits = &config.limits;
     let of_class = config.classes[classified.class].priority;

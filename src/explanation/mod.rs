@@ -62,7 +62,7 @@ pub struct Explanation {
     pub otherwise: Vec<UpstreamName>,
     /// The decision in words, the most important first.
     pub facts: Vec<Fact>,
-    /// What the decision depends on and was not given.
+    /// Parts of the request that the decision depends on, and that were not given.
     pub missing: Vec<Missing>,
 }
 

@@ -7,7 +7,7 @@ use crate::config::{Config, PeerTrust, Role, UpstreamConfig, UpstreamName};
 use crate::named_upstream::{self, Denial};
 use crate::ogc::{Classified, RequestHead};
 
-/// What becomes of the request.
+/// The treatment of the request.
 pub(super) enum NodeRequest {
     Reaches(UpstreamName),
     Refused(String),
@@ -20,7 +20,7 @@ pub(super) fn depends_on_address(question: &Question) -> bool {
 }
 
 /// The upstream that the request reaches, or the reason why it is refused; `None` if it names none.
-/// A request without an address comes from a peer that nobody trusts.
+/// A request without an address counts as one from an untrusted peer.
 pub(super) fn of(
     question: &Question,
     head: &RequestHead<'_>,

@@ -1,4 +1,4 @@
-//! The operator's rules: the one that a request follows, and what it does.
+//! The operator's rules: the one that a request follows, and its action.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -30,7 +30,7 @@ pub(super) fn rule<'c>(
 pub(super) fn describe(route: &RouteRule) -> String {
     let what = match &route.action {
         RouteAction::Refuse => "refused with status 403".to_owned(),
-        RouteAction::Allow => "goes its usual way, whatever the later rules say".to_owned(),
+        RouteAction::Allow => "goes its usual way; later rules do not apply".to_owned(),
         RouteAction::Send { class, group } => {
             let class = class.map(|class| format!("class {class}"));
             let group = group.as_ref().map(|group| format!("to {}", listed(group)));

@@ -1,4 +1,4 @@
-//! Tests of the explanation: what is decided, and what is said about it.
+//! Tests of the explanation: the decision, and its description.
 
 use std::path::Path;
 

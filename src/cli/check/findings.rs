@@ -1,5 +1,5 @@
 //! Conclusions from the examined upstreams. Each finding states a problem or a noteworthy fact, and
-//! what to do about it.
+//! the remedy.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) struct CheckFinding {
     pub(super) kind: &'static str,
     /// A problem fails the check, a note does not.
     pub(super) severity: &'static str,
-    /// Those that it is about.
+    /// The upstreams that the finding is about.
     pub(super) upstreams: Vec<String>,
     pub(super) what: String,
     pub(super) help: String,
@@ -475,7 +475,7 @@ fn threads(config: &Config) -> Option<CheckFinding> {
     })
 }
 
-/// What could not be compared.
+/// Returns a note on the facts that could not be compared.
 fn unread(answering: &[&Examined], config: &Config) -> Option<CheckFinding> {
     if config.geoserver.credentials == Credentials::None {
         return Some(finding(

@@ -1,4 +1,4 @@
-//! What the file of a balancer states, in the terms that HAProxy, nginx and Apache share.
+//! The contents of a balancer's file, in the terms that HAProxy, nginx and Apache share.
 
 use std::time::Duration;
 
@@ -143,7 +143,7 @@ pub(super) struct Remark {
     pub(super) verdict: RemarkVerdict,
 }
 
-/// What a line that was not carried over means for the operator.
+/// The meaning of a line that was not carried over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RemarkVerdict {
     /// geofront does this by itself, or has no use for it.

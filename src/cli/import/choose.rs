@@ -27,7 +27,7 @@ pub(super) struct ChosenCluster {
     pub(super) pools: Vec<String>,
 }
 
-/// The reason why a file shows no cluster, and what to do.
+/// The reason why a file shows no cluster, and the remedy.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NoCluster {
     pub(super) why: String,
@@ -168,8 +168,8 @@ fn reading_pools(
         let servers = balancer.pools.iter().find(|p| p.name == pool);
         servers.is_some_and(|pool| pool.servers.len() > 1)
     };
-    // Behind `/geoserver` to the cluster, "everything else" is another application, unless it is
-    // the one server that is left for administration.
+    // If a rule leads `/geoserver` to the cluster, a rule for everything else is for another
+    // application, unless it leads to the one server that is left for administration.
     let is_own = own.iter().any(|route| is_of_several(&route.pool))
         || all.is_empty()
         || has_administration && !own.is_empty();
@@ -274,7 +274,7 @@ fn main_server(
     }
 }
 
-/// The one server of a group beside those that serve requests: what is left is administration.
+/// Returns the one server of a group that serves no requests: the group is left for administration.
 fn only_server_of_another_pool(
     balancer: &OldBalancer,
     routes: &[OldRoute],

@@ -212,7 +212,7 @@ pub(super) fn is_haproxy(text: &str) -> bool {
 
 struct HaProxyReader {
     balancer: OldBalancer,
-    /// Those of the current section.
+    /// The access lists of the current section.
     conditions: AccessLists,
     /// `default-server` of the last `defaults`.
     server_defaults: ServerDefaults,
@@ -386,7 +386,7 @@ impl HaProxyReader {
     fn statement(&mut self, statement: &HaProxyStatement, scope: &SettingScope) {
         let words = &statement.words;
         match words[0].as_str() {
-            // Those that decide are read with the rules that name them.
+            // Access lists and servers that decide are read with the rules that name them.
             "acl" | "use-server" => {}
             "use_backend" => self.use_backend(statement),
             "default_backend" => {

@@ -1,7 +1,7 @@
 //! `geofront import`: converts the file of a balancer into a configuration, or the limits of a
 //! GeoServer's `controlflow.properties` into `[limits]`.
 //!
-//! What a file is follows from its text, not from its name. Each dialect is read into an
+//! The kind of a file is detected from its text, not from its name. Each dialect is read into an
 //! [`balancer::OldBalancer`]; [`choose`] finds the main and the replicas, and [`render`] writes
 //! them. The result is loaded as a configuration before it is printed.
 

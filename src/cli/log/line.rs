@@ -77,8 +77,8 @@ impl LogLine {
     }
 }
 
-/// The value up to its closing quotation mark, and what follows. Escapes of control characters stay
-/// as they are, so that a terminal sees none.
+/// The value up to its closing quotation mark, and the rest of the text. Escapes of control
+/// characters stay as they are, so that a terminal sees none.
 fn unquoted(text: &str) -> Option<(Option<String>, &str)> {
     let mut value = String::new();
     let mut letters = text.char_indices();

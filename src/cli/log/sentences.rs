@@ -1,10 +1,10 @@
-//! Explains a line of the access log in sentences: what was requested, where the time went, how the
-//! request ended, and what to look at.
+//! Explains a line of the access log in sentences: the request, where its time went, how it ended,
+//! and what to check.
 
 use super::line::LogLine;
 use crate::ogc::RequestClass;
 
-/// The manual, whose table of refusal reasons is the one place that explains them.
+/// The manual, with the table of refusal reasons that explains them in one place.
 const MANUAL: &str = include_str!("../../../docs/operations.md");
 
 /// The heading above that table.

@@ -15,7 +15,7 @@ use crate::admin::answers::{
 /// Width of the bar of requests in flight.
 const BAR: usize = 12;
 
-/// What a frame shows.
+/// The contents of a frame.
 #[derive(Debug)]
 pub(super) struct TopReading {
     pub(super) status: Status,

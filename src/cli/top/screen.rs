@@ -26,7 +26,7 @@ const ERASE_BELOW: &str = "\x1b[J";
 /// The size of a terminal that does not report its own.
 const USUAL_SIZE: (usize, usize) = (80, 24);
 
-/// What a key or a signal orders.
+/// The order of a key or a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TerminalKey {
     Quit,

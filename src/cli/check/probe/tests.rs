@@ -1,4 +1,4 @@
-//! What `geofront check --probe` finds in simulated clusters.
+//! The findings of `geofront check --probe` in simulated clusters.
 
 use std::path::Path;
 use std::time::Duration;

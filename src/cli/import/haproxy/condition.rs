@@ -40,8 +40,8 @@ impl AccessLists {
     }
 
     /// The requests that satisfy a condition, `if ...` or `unless ...`, and the path of GeoServer
-    /// that it shows. Alternatives and conjunctions count alike: either way the condition shows
-    /// what the rule is for.
+    /// that it shows. Alternatives and conjunctions count alike: either way the condition shows the
+    /// purpose of the rule.
     pub(super) fn purpose(&self, words: &[String]) -> (RoutePurpose, Option<String>) {
         let is_reversed = words.first().is_some_and(|word| word == "unless");
         let mut found = Vec::new();

@@ -37,7 +37,7 @@ const WITH_VALUE: [&str; 28] = [
     "verify",
 ];
 
-/// What `default-server` sets for the servers after it.
+/// The settings of `default-server` for the servers after it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServerDefaults {
     weight: Option<u32>,
@@ -48,7 +48,7 @@ pub(super) struct ServerDefaults {
 }
 
 impl ServerDefaults {
-    /// These with `later` over them.
+    /// Returns these settings, overridden by `later`.
     pub(super) fn with(&self, later: &Self) -> Self {
         Self {
             weight: later.weight.or(self.weight),
