@@ -1,4 +1,4 @@
-//! What a client costs that keeps its connection open and sends nothing.
+//! The memory of a client that keeps its connection open and sends nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 

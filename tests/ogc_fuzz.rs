@@ -140,7 +140,7 @@ fn an_input_is_the_request_it_was_made_of() {
     assert_eq!(harness::request_of(&harness::input_of(&request)), request);
 }
 
-/// An oracle that sees no write anywhere would find every classifier right.
+/// An oracle that finds no write anywhere would accept every classifier.
 #[test]
 fn the_oracle_sees_the_parameters_that_act() {
     let acts = |case: &table::Case| {
@@ -154,7 +154,7 @@ fn the_oracle_sees_the_parameters_that_act() {
             .iter()
             .any(Meaning::acts)
     };
-    // The classifier is cautious where the oracle sees nothing: a WPS without an operation, and
+    // The classifier is cautious where the oracle finds nothing: a WPS without an operation, and
     // writes at addresses that cannot write.
     let is_caution = |case: &table::Case| {
         case.expected == ["process", "WPS", "main-only"]

@@ -1,5 +1,5 @@
-//! Whole worlds: machines that break and recover, requests, operators and config reloads, from one
-//! seed each.
+//! Simulated worlds, each from one seed: machines that break and recover, requests, operators and
+//! config reloads.
 //!
 //! ```text
 //!   agenda --next--> an attempt ends, a request arrives, a probe reports, weather, orders, a reload
@@ -10,18 +10,24 @@
 //!                       |                          +------> Queue ----+ a lease ends, a new snapshot, a look
 //!                       |
 //!                 checks after every step, against a second opinion made from the status (`oracle.rs`), the documented limits
-//!                 (`places.rs`), a line that is kept the slow way (`line.rs`) and a diary of who waited (`patience.rs`)
+//!                 (`places.rs`), a line that is kept the slow way (`line.rs`) and a diary of waits (`patience.rs`)
 //! ```
 //!
-//! The checks are: (1) `in_flight` is the number of live leases, and every lease ends once. (2) No
-//! upstream serves a request that it must not serve or has no slot for. (3) No request is refused
-//! without need, and none waits while a slot is free that it may use. (4) The least loaded upstream
-//! with a free slot takes the request; requests that belong together share an upstream within the
-//! bound. (5) The leases of retired upstreams only decrease. (7) When faults stop, every upstream
-//! recovers in time. (8) There is no busy loop. (9) The best waiter goes first, by priority and age
-//! and by turns of the users; the number of waiters is bounded, and each wait ends once. In
-//! addition, changes of health require their run of probes, and evidence alone never sets aside too
-//! many upstreams. Config reloads keep all state, and orders are refused exactly when they must be.
+//! The checks are:
+//!
+//! * `in_flight` is the number of live leases, and every lease ends once.
+//! * No upstream serves a request that it must not serve or has no slot for.
+//! * No request is refused without need, and none waits while a slot is free that it may use.
+//! * The least loaded upstream with a free slot takes the request. Requests that belong together
+//!   share an upstream within the bound.
+//! * The leases of retired upstreams only decrease.
+//! * When faults stop, every upstream recovers in time.
+//! * There is no busy loop.
+//! * The best waiter goes first, by priority and age and by turns of the users. The number of
+//!   waiters is bounded, and each wait ends once.
+//! * Changes of health require their run of probes, and evidence alone never sets aside too many
+//!   upstreams.
+//! * Config reloads keep all state, and orders are refused exactly when they must be.
 //!
 //! Beside these worlds there are sites with servers of a known capacity (`capacity.rs`). Their
 //! throughput in a roll and in a brownout is compared with the remaining capacity and with the

@@ -270,8 +270,8 @@ impl Brownout {
     }
 }
 
-/// The ratio is the middle of many seeds: what one brownout does is a matter of which jobs are on
-/// the replica when it begins.
+/// The ratio is the median of many seeds, because the effect of one brownout depends on the jobs
+/// that are on the replica when it begins.
 #[test]
 fn a_replica_that_slows_down_ten_times_costs_far_less_than_behind_leastconn() {
     for (model, most) in [(Model::Slots, 0.6), (Model::Shared, 0.7)] {

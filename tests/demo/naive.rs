@@ -1,4 +1,4 @@
-//! The naive balancer: what a newcomer sees in comparison.
+//! The naive balancer, which the demo shows for comparison.
 
 use super::client::{TILE, get, post, send};
 use super::started;

@@ -42,7 +42,7 @@ async function drawsNumbers({ evaluate }) {
   assert.equal(await evaluate(`[...document.querySelectorAll("svg *")].filter(e => [...e.attributes].some(a => /NaN|undefined|Infinity/.test(a.value))).length`), 0, "no attribute of a curve is NaN");
 }
 
-// Text has the contrast that WCAG AA asks for, in the theme that is shown.
+// Text has the contrast that WCAG AA requires, in the theme that is shown.
 async function isReadable({ evaluate }, theme) {
   const faint = await evaluate(`(() => {
     const style = getComputedStyle(document.documentElement);
@@ -83,7 +83,7 @@ async function pressesEveryButton(page, { admin, front }) {
   await until("the hour is shown", `document.querySelector("[data-minutes='60']").getAttribute("aria-pressed") === "true" && [...document.querySelectorAll("#chart-requests text")].some(text => /60 min/.test(text.textContent))`);
   await click("[data-minutes='5']");
 
-  // What hurts is asked first, and done only after a yes.
+  // Harmful actions require a confirmation.
   await click(mode("slave1", "drain"));
   await answer("Drain slave1?", false);
   assert.equal((await status(admin)).upstreams.find(u => u.name === "slave1").mode, "ready");

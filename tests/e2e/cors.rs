@@ -1,4 +1,5 @@
-//! Pages of other origins: what a browser is told by the door, whichever upstream answers, or none.
+//! Pages of other origins: the headers that a browser gets from the front door, whichever upstream
+//! answers, or none.
 
 use std::fmt::Write as _;
 

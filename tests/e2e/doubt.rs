@@ -1,5 +1,5 @@
-//! A wrong belief of ours costs nothing: our probes may be wrong, and a fault that all upstreams
-//! share is no upstream's fault.
+//! A wrong conclusion of ours costs nothing: our probes may be wrong, and a fault that all
+//! upstreams share is no upstream's fault.
 
 use std::time::Instant;
 

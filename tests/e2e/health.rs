@@ -1,4 +1,4 @@
-//! Active checks and passive evidence that know GeoServer.
+//! Active checks and passive evidence that are specific to GeoServer.
 
 use std::time::Instant;
 
@@ -74,7 +74,7 @@ async fn a_control_flow_refusal_of_a_probe_means_busy_not_down() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_answers_200_with_out_of_memory_exceptions_costs_under_half_a_percent() {
-    // Probes see nothing, so the evidence of requests ejects it.
+    // Probes notice nothing, so the evidence of requests ejects it.
     let rig = Plan::replicas(3).health("interval = \"1h\"").start().await;
     let load = Load::start(rig.address(), 8, &[MAP, FEATURES, CAPABILITIES]);
     load.goes_on_for(200).await;

@@ -1,5 +1,5 @@
-//! What HTTP/1 leaves to a proxy: dates, trailers, clients that half close, answers without a
-//! length that break off, and bodies that are announced and not sent.
+//! The parts of HTTP/1 that are a proxy's task: dates, trailers, clients that half close, answers
+//! without a length that break off, and bodies that are announced and not sent.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Coming and going: what a stop costs, and when it is over.
+//! Start and stop: the cost of a stop, and its end.
 
 use std::time::{Duration, Instant};
 

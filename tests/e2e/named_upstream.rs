@@ -10,7 +10,7 @@ use super::rig::{Plan, Rig};
 
 const STATUS: &str = "/geoserver/rest/about/system-status.json";
 
-/// What geOrchestra's gateway says of an administrator.
+/// The headers by which geOrchestra's gateway names an administrator.
 const ADA: &str = "sec-username: ada\r\nsec-roles: ROLE_ADMINISTRATOR\r\n";
 
 fn trusting() -> Plan {

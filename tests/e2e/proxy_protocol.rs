@@ -22,7 +22,7 @@ async fn send(address: SocketAddr, parts: &[&[u8]]) -> std::io::Result<Answer> {
     client.request(&parts.concat()).await
 }
 
-/// The client's address as GeoServer learns it.
+/// The client's address as GeoServer receives it.
 fn forwarded(rig: &Rig) -> Option<String> {
     let all = rig.replicas.iter().flat_map(|replica| replica.requests());
     let passed = all

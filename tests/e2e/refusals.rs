@@ -1,5 +1,5 @@
-//! An eligible upstream answers, or the client gets a clear refusal at once, in the
-//! shape its service speaks.
+//! An eligible upstream answers, or the client gets a clear refusal at once, in the format of its
+//! service.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! While some upstream would answer rightly, a read is not refused for what geofront believes of
-//! it.
+//! While some upstream would answer correctly, a read is not refused because of geofront's
+//! conclusions about it.
 
 use std::time::{Duration, Instant};
 

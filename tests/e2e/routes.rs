@@ -1,5 +1,5 @@
-//! What operators declare: services and addresses that are closed, requests that go to nodes of
-//! their own, and extensions whose requests are reads.
+//! The rules of operators: services and addresses that are closed, requests that go to nodes of
+//! their own, and extensions with requests that are reads.
 
 use std::time::Duration;
 

@@ -430,7 +430,7 @@ async fn one_address_with_a_thousand_connections_leaves_others_served() {
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let mut other = Client::over(socket.connect(rig.address()).await.unwrap());
     assert_eq!(other.get(MAP).await.unwrap().status, 200);
-    // The fifty are served, and the others know why they are not.
+    // The fifty are served, and the others get the reason for their refusal.
     assert_eq!(crowd[0].get(MAP).await.unwrap().status, 200);
     assert_eq!(crowd[999].answer().await.unwrap().status, 503);
     let metrics = rig.metrics().await;

@@ -1,4 +1,4 @@
-//! Many requests with chaos among them, through the real binary: memory and descriptors stay flat.
+//! Many requests and injected faults, through the real binary: memory and descriptors stay flat.
 
 use std::io;
 use std::net::SocketAddr;
@@ -63,7 +63,7 @@ async fn client(address: SocketAddr, seed: u64, left: Arc<AtomicU64>, good: Arc<
                 kept = None;
             }
         } else if let Ok(mut stream) = TcpStream::connect(address).await {
-            // What becomes of a bad client is its own affair.
+            // The result of a bad client does not matter.
             drop(timeout(PATIENCE, misbehave(&mut stream, kind)).await);
         }
     }

@@ -87,8 +87,7 @@ impl Authority {
         roots
     }
 
-    /// A client that believes this authority and presents a certificate of its own, if there is
-    /// one.
+    /// A client that trusts this authority and presents a certificate of its own, if there is one.
     pub(crate) fn client(&self, own: Option<&Files>) -> ClientBuilder {
         ClientBuilder {
             roots: self.roots(),

@@ -1,5 +1,5 @@
 //! Tests of an instance's throughput: slots, shared cores, threads, speed, a cold start, and the
-//! limits of control-flow and its reports (7).
+//! limits of control-flow and its reports.
 
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -227,7 +227,6 @@ fn delay_of(reply: &Reply) -> Duration {
         .unwrap()
 }
 
-/// 7.2.
 #[test]
 fn control_flow_reports_how_long_a_request_was_queued() {
     let (instance, work) = (&with_control_flow(None), 300 * MS);
@@ -258,7 +257,7 @@ fn control_flow_reports_how_long_a_request_was_queued() {
     );
 }
 
-/// 5.4: busy, not broken.
+/// Busy, not broken.
 #[test]
 fn control_flow_gives_up_with_503_after_its_timeout() {
     let timeout = 30 * MS;

@@ -1,5 +1,5 @@
-//! Tests of the catalog in memory: the events that move its update sequence (4.4), and the answers
-//! that clients get during a reload (4.2).
+//! Tests of the catalog in memory: the events that move its update sequence, and the answers
+//! that clients get during a reload.
 
 use std::time::Instant;
 
@@ -57,7 +57,7 @@ fn a_reloading_instance_answers_wrongly_in_the_shape_of_each_service() {
     });
 }
 
-/// 4.5: the probe of the version still answers, with the number from before.
+/// The probe of the version still answers, with the number from before.
 #[test]
 fn capabilities_are_valid_and_empty_while_the_catalog_is_read() {
     in_an_endless_reload(Behaviour::default(), |instance| {

@@ -1,5 +1,5 @@
-//! Which service and operation a request reaches: the dispatcher's rules (5.2) and the addresses of
-//! the webapp (5.1).
+//! Which service and operation a request reaches: the dispatcher's rules and the addresses of
+//! the webapp.
 
 use geofront::geosim::Instance;
 use geofront::ogc::{BODY_PREFIX, RequestClass};

@@ -1,5 +1,5 @@
-//! Tests of GeoServer's error answers: each service and version has a shape and status of its own
-//! (5.4), so the status alone reveals little.
+//! Tests of GeoServer's error answers: each service and version has a shape and status of its own,
+//! so the status alone reveals little.
 
 use geofront::geosim::{BASIC, Cluster};
 
@@ -208,7 +208,6 @@ fn without_a_service_ows_1_0_answers_and_1_1_where_versions_are_accepted() {
     }
 }
 
-/// 4.12.
 #[test]
 fn a_map_that_needs_too_much_memory_is_refused_with_status_200() {
     let main = start();

@@ -1,8 +1,5 @@
 //! Tests that the GeoServer double behaves as GeoServer does, and breaks on demand. The requests
 //! travel over real sockets, from a client that hides nothing.
-//!
-//! A number such as `4.5` beside a test is the section of `reference/geoserver.md`, the notes taken
-//! in GeoServer's sources, that the rule comes from.
 
 #![allow(
     clippy::unwrap_used,

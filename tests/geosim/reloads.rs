@@ -24,7 +24,7 @@ pub(crate) fn in_a_reload(instance: &Instance, during: impl FnOnce()) {
     });
 }
 
-/// Runs `ask` against an instance that reloads until it is killed.
+/// Runs `ask` against an instance that reloads without end, until the instance is killed.
 pub(crate) fn in_an_endless_reload(behaviour: Behaviour, ask: impl FnOnce(&Instance)) {
     let behaviour = Behaviour {
         reload_time: VERY_LONG,

@@ -1,5 +1,5 @@
 //! Tests of REST: its authorization, the requests that wait for the configuration lock, and what
-//! each kind of reload replaces (4.1).
+//! each kind of reload replaces.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ fn reloads_slowly() -> Instance {
 
 type Headers<'a> = &'a [(&'a str, &'a str)];
 
-/// 3.5: no secret and no address, only the header.
+/// No secret and no address, only the header.
 #[test]
 fn users_read_and_only_administrators_write() {
     let main = start();
@@ -155,7 +155,7 @@ fn writes_wait_for_a_reload_and_are_not_lost_in_it() {
     );
 }
 
-/// 4.2: a caller must therefore not call twice.
+/// A caller must therefore not call twice.
 #[test]
 fn concurrent_reloads_run_one_after_the_other_each_in_full() {
     let main = reloads_slowly();
@@ -167,7 +167,6 @@ fn concurrent_reloads_run_one_after_the_other_each_in_full() {
     assert!(asked.elapsed() >= 2 * RELOAD_TIME);
 }
 
-/// 4.4.
 #[test]
 fn a_catalog_reload_reloads_no_security_and_no_other_reload_the_catalog() {
     let cluster = Cluster::start(1);

@@ -58,7 +58,6 @@ const CAPABILITIES: [(&str, &str, &str); 9] = [
     ),
 ];
 
-/// 4.4.
 #[test]
 fn capabilities_have_the_update_sequence_and_must_not_be_cached() {
     let main = start();
@@ -116,7 +115,7 @@ fn capabilities_list_every_layer_of_the_kind_that_the_service_has() {
     }
 }
 
-/// 4.5: the request of a version probe.
+/// The request of a version probe.
 #[test]
 fn a_namespace_that_does_not_exist_gives_the_number_and_no_layers() {
     let main = start();
@@ -136,7 +135,6 @@ fn a_namespace_that_does_not_exist_gives_the_number_and_no_layers() {
     assert!(one.contains("urban:parcels") && !one.contains(PUBLIC_LAYER));
 }
 
-/// 4.5.
 #[test]
 fn capabilities_for_an_update_sequence_are_current_invalid_or_whole() {
     let main = start();
@@ -172,7 +170,7 @@ fn capabilities_for_an_update_sequence_are_current_invalid_or_whole() {
     }
 }
 
-/// 6.1: the headers are taken as they are, a list of hosts included.
+/// The headers are taken as they are, a list of hosts included.
 #[test]
 fn capabilities_point_to_the_forwarded_host_or_else_to_the_host_header() {
     let main = start();

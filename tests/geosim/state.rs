@@ -32,7 +32,6 @@ fn is_unknown_lock(reply: &Reply) -> bool {
     reply.text().contains("Attempting to use a lockID that does not exist, it has either expired or was entered wrong.")
 }
 
-/// 4.10.
 #[test]
 fn a_feature_lock_is_known_to_the_instance_that_gave_it_and_to_no_other() {
     let cluster = Cluster::start(1);
@@ -61,7 +60,7 @@ fn a_feature_lock_is_known_to_the_instance_that_gave_it_and_to_no_other() {
     );
 }
 
-/// 4.10: so all transactions must go to one instance.
+/// All transactions must therefore go to one instance.
 #[test]
 fn a_transaction_that_names_no_lock_passes_where_the_lock_is_unknown() {
     let cluster = Cluster::start(1);
@@ -118,7 +117,6 @@ fn features_inserted_by_a_transaction_are_in_the_database_of_all_instances() {
     );
 }
 
-/// 4.10.
 #[test]
 fn a_background_process_is_known_to_the_instance_that_runs_it_and_to_no_other() {
     let cluster = Cluster::start(1);
@@ -174,7 +172,7 @@ fn a_process_that_is_waited_for_leaves_no_status_behind() {
     assert_eq!(main.data().writes()[0].what, "Execute");
 }
 
-/// 4.10: the number is another import on another instance.
+/// The same number is another import on another instance.
 #[test]
 fn the_importer_counts_from_zero_on_every_instance() {
     let cluster = Cluster::start(1);

@@ -1,4 +1,4 @@
-//! The tile cache (4.11): sixteen tiles a metatile, one tile by many names, stores shared or not,
+//! The tile cache: sixteen tiles a metatile, one tile by many names, stores shared or not,
 //! locks never shared.
 
 use std::thread;

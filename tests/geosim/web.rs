@@ -1,5 +1,5 @@
-//! The web interface: sessions of one instance (4.9), the login form, the origin of posts, the wait
-//! for a reload (4.2), and the name of the instance (4.8).
+//! The web interface: sessions of one instance, the login form, the origin of posts, the wait
+//! for a reload, and the name of the instance.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::reloads::{in_a_reload, in_an_endless_reload};
 const LOGIN: &str = "/geoserver/j_spring_security_check";
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
-/// A browser that keeps its cookie, and follows redirects to the host it asked.
+/// A browser that keeps its cookie, and follows redirects to the host of its request.
 #[derive(Default)]
 struct Browser {
     cookie: String,

@@ -154,7 +154,7 @@ impl World {
         });
     }
 
-    /// The watch of the data directory will see another number, or another text.
+    /// The watch of the data directory will find another update sequence, or another text.
     pub(crate) fn file_changed(&mut self) {
         if self.watches_file
             && (self.file_number != self.directory.number || self.directory.is_edited_in_place)
@@ -217,7 +217,8 @@ impl World {
         self.tally.count("a reload behind our back");
     }
 
-    /// Through the front door, or not: then a patched one's number does not even move.
+    /// Reloads the main through the front door or past it. Past it, the update sequence of a
+    /// patched main does not even move.
     fn reload_the_main(&mut self) {
         let address = self.main().1;
         if !self.machine(address).is_writable() {
@@ -241,7 +242,7 @@ impl World {
         }
     }
 
-    /// The main knows what a replica does not; or so it seems.
+    /// The main serves a layer that a replica lacks, or seems to lack.
     fn see_stale(&mut self) {
         let key = self.some_upstream();
         self.report_stale(&key);

@@ -1,4 +1,5 @@
-//! Attempts at upstreams: their leases, their ends, and what the cluster learns from them.
+//! Attempts at upstreams: their leases, their ends, and the evidence that the cluster gets from
+//! them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,14 +30,14 @@ pub(crate) struct Attempt {
     kind: Kind,
     sent: Instant,
     outcome: Option<Outcome>,
-    /// Were the answer to come, it would be the right one.
+    /// True if the answer would be right, whether or not it arrives.
     is_right: bool,
-    /// Which geofront has it.
+    /// The geofront that has the attempt.
     pub(crate) life: u32,
 }
 
 impl Attempt {
-    /// It has its lease.
+    /// The attempt holds its lease.
     pub(crate) fn is_with_upstream(&self) -> bool {
         self.lease.is_some()
     }
@@ -120,7 +121,7 @@ impl World {
     }
 
     pub(crate) fn end_attempt(&mut self, number: u64) {
-        // Those of a geofront that is gone may have gone with it.
+        // Attempts of a geofront that has ended may have ended with it.
         let Some(mut attempt) = self.attempts.remove(&number) else {
             return;
         };
@@ -216,7 +217,7 @@ impl World {
             has_extra: self.chance.percent(50),
             heavy: self.chance.below(12) as u32,
         };
-        // An upstream that retired meanwhile learns nothing.
+        // Nothing is learned about an upstream that was removed meanwhile.
         let Some(entry) = self.ledger.get_mut(key) else {
             return;
         };

@@ -173,7 +173,7 @@ impl Upkeep {
         self.reloads += 1;
     }
 
-    /// Nothing is under way as far as its next cluster knows.
+    /// The next cluster has no record of work under way.
     pub(crate) fn new(is_assumed: bool, is_owed: bool) -> Self {
         Self {
             is_assumed,

@@ -377,7 +377,7 @@ impl World {
             }
             (TransitionKind::ReloadFailed { .. }, Some(upkeep)) => {
                 self.tally.count("a catalog reload failed");
-                // Found out by a question, it cost no reload.
+                // A credentials check found it out, so it cost no reload.
                 let was_called = u32::from(std::mem::take(&mut upkeep.is_called));
                 upkeep.reasons += was_called;
                 upkeep.allowed += was_called;

@@ -81,7 +81,7 @@ impl Faults {
         }
     }
 
-    /// The upstream that alone refuses us.
+    /// The only upstream that refuses our credentials.
     pub(crate) fn key(&mut self) -> Option<&mut Key> {
         match &mut self.credentials {
             Some(Refusal::By(key)) => Some(key),
@@ -164,7 +164,7 @@ impl World {
         };
     }
 
-    /// The outcome of a question of ours, if nothing of ours gets out.
+    /// The outcome of a request of geofront's own, if none gets out.
     pub(crate) fn as_far_as_we_get(&self, took: Duration, outcome: Outcome) -> (Duration, Outcome) {
         match self.faults.of_ours() {
             Some(cause) => (Duration::from_millis(1), Outcome::Failure(cause)),

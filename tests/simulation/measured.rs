@@ -23,9 +23,9 @@ pub(crate) struct Measured {
     contradicted: Option<Instant>,
     /// The send time of its last probe that was answered rightly.
     right_at: Option<Instant>,
-    /// When it was first heard to be right since it was last wrong.
+    /// Time of the first report of a right answer since it was last wrong.
     right_since: Option<Instant>,
-    /// Its last probe came to nothing by a fault of ours.
+    /// True if its last probe had no result because of a fault of ours.
     pub(crate) is_unheard: bool,
 }
 
@@ -107,7 +107,7 @@ impl Measured {
         }
     }
 
-    /// Nothing that speaks HTTP answered. What does so next may be another process.
+    /// Records that no HTTP server answered. The next one to answer may be another process.
     pub(crate) fn heard_nothing(&mut self, config: &Health) {
         self.answers.push(false);
         let before = self.reach;

@@ -39,7 +39,7 @@ pub(crate) struct Site {
     pub(crate) mix: Mix,
     /// Every request that ended: where, when, and how much work it was.
     pub(crate) done: Vec<Done>,
-    /// Times of answers are learned from. Without them it is a balancer by least connections.
+    /// True if latencies are learned from. Otherwise the site has a balancer by least connections.
     pub(crate) learns: bool,
     /// The main's number.
     number: u64,
@@ -341,7 +341,7 @@ impl Site {
         }
     }
 
-    /// Every question is answered well.
+    /// Every request is answered with success.
     fn act(&mut self) {
         self.cluster.handle(Event::Tick, self.now);
         while let Some(action) = self.cluster.poll_action(self.now) {

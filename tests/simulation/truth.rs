@@ -1,10 +1,10 @@
-//! The answers that the machines would really give, regardless of the cluster's beliefs, and the
-//! check that no wrong belief takes the service away.
+//! The answers that the machines would really give, regardless of the cluster's conclusions, and
+//! the check that no wrong conclusion takes the service away.
 //!
-//! A balancer without beliefs would find an upstream with right answers by trying. So no read is
+//! A balancer without any state would find an upstream with right answers by trying. So no read is
 //! refused while one exists in mode ready, once it has had the time to be found (`patience`). No
 //! administration is refused while the main can be reached. Health, freshness and ejection do not
-//! count here: those are the beliefs.
+//! count here, because they are the cluster's conclusions.
 
 use std::time::{Duration, Instant};
 
@@ -19,12 +19,12 @@ use crate::oracle::{Oracle, key};
 use crate::requests::Request;
 use crate::world::World;
 
-/// Since when an upstream is as it is, and could have been found to be.
+/// Start times of two states of an upstream; `None` while a state does not hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lasting {
-    /// It answers every read rightly, if slowly.
+    /// Start of the time in which it answers every read correctly, even if slowly.
     right: Option<Instant>,
-    /// It answers, whatever it answers.
+    /// Start of the time in which it answers at all.
     reachable: Option<Instant>,
 }
 
@@ -35,7 +35,7 @@ impl Lasting {
         self.reachable = since(self.reachable, machine.is_reachable());
     }
 
-    /// Nothing that could be found out about it counts any more.
+    /// Resets the times: earlier findings about the upstream do not count any more.
     pub(crate) fn begin_anew(&mut self) {
         *self = Self::default();
     }

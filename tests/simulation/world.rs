@@ -75,7 +75,7 @@ pub(crate) struct World {
     pub(crate) pace: (u64, u64),
     /// There was no way to reload, at some time at least.
     pub(crate) lacks_credentials: bool,
-    /// Nothing goes wrong any more.
+    /// True when no fault occurs any more.
     pub(crate) is_calm: bool,
     /// Since then.
     pub(crate) calm: Option<Instant>,

@@ -32,7 +32,7 @@ use crate::client::Client;
 
 pub(crate) const DAY: i64 = 24 * 60 * 60;
 
-/// What the authority does wrong, or refuses.
+/// The faults of the authority, and its refusals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Mood {
     #[default]
@@ -47,7 +47,7 @@ pub(crate) enum Mood {
     IssuesExpired,
 }
 
-/// What the authority knows, and what it was asked.
+/// The state of the authority, and the requests that it received.
 #[derive(Default)]
 struct Memory {
     nonces: BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! Traces for OpenTelemetry: what a receiver gets, and what upstreams hear of it.
+//! Traces for OpenTelemetry: the spans that a receiver gets, and the headers that upstreams get.
 
 mod delivery;
 mod receiver;

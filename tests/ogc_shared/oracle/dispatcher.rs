@@ -375,7 +375,7 @@ fn runs_import(parameters: &Parameters, payload: Option<&Payload>) -> bool {
         })
 }
 
-/// GeoWebCache knows no writes at its tile services.
+/// GeoWebCache has no writes at its tile services.
 fn tiles(segments: &[String], request: &Request, query: &[u8]) -> Vec<Meaning> {
     let is_form = request
         .content_type

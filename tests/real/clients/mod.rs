@@ -1,5 +1,5 @@
-//! Client libraries that nobody here wrote, in front of the real binary and geosim: publishing by
-//! REST, reading every service, searching a catalog, editing features.
+//! Client libraries of other projects, in front of the real binary and geosim: publishing by REST,
+//! reading every service, searching a catalog, editing features.
 //!
 //! geosim records which instance received which request. What changes something, and REST, belongs
 //! to the main; all reads belong to the replicas.

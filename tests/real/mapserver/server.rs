@@ -1,9 +1,9 @@
 //! A replica that is MapServer: Debian's `mapserv`, run as a CGI program for each request under
 //! `/geoserver`.
 //!
-//! MapServer takes `/geoserver/wms` for its own address because CGI tells it so, and writes it into
-//! its capabilities with the `Host` the client sent: links that lead back to the front door prove
-//! that it passed the request on as it came.
+//! MapServer takes `/geoserver/wms` for its own address because CGI passes it as such, and writes
+//! it into its capabilities with the `Host` the client sent: links that lead back to the front door
+//! prove that it passed the request on as it came.
 
 use std::io;
 use std::net::SocketAddr;
