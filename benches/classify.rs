@@ -1,5 +1,5 @@
-//! What it costs to classify a request: the first thing done with each one. The aim is under 1 µs
-//! for a typical GetMap.
+//! The cost of classifying a request, the first step for each one. The aim is under 1 µs for a
+//! typical GetMap.
 
 use std::hint::black_box;
 
@@ -75,7 +75,7 @@ fn classification(c: &mut Criterion) {
     group.finish();
 }
 
-/// What tiles cost beside.
+/// The additional cost of tiles.
 fn metatiles(c: &mut Criterion) {
     let mut group = c.benchmark_group("metatile");
     for (name, method, target, content_type, _) in CASES

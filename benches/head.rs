@@ -1,5 +1,5 @@
-//! What it costs to judge the head of a request, the first thing done with each one. The aim is
-//! under 1 % of a request.
+//! The cost of checking the head of a request, the first step for each one. The aim is under 1 % of
+//! a request.
 
 use std::hint::black_box;
 

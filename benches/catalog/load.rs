@@ -18,10 +18,10 @@ use crate::rig::question::{self, Fault, Read};
 /// The time from one request of a client to its next, unless the answer takes longer. Without it, a
 /// client with wrong answers would send more requests, because a wrong answer is a quick one.
 const PACE: Duration = Duration::from_millis(80);
-/// One question of so many is about the new layer.
+/// One request of this many is for the new layer.
 const NEW_LAYER_EVERY: usize = 3;
 
-/// What the clients know of the administrator's changes.
+/// The facts about the administrator's changes by which clients judge answers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stage {
     pub(crate) new_layer: Option<String>,
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     pub(crate) is_over: AtomicBool,
 }
 
-/// A question that was answered, or not.
+/// A request and its result.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) sent: Instant,
@@ -46,14 +46,14 @@ pub(crate) struct Sample {
     pub(crate) fault: Option<Fault>,
 }
 
-/// Asks as user `number` until it is over.
+/// Sends requests as user `number` until the end.
 pub(crate) async fn send_on(client: Client, number: usize, shared: Arc<Shared>) -> Vec<Sample> {
     let standing = question::standing();
     let user = format!("user{number}");
     let mut samples = Vec::new();
     let mut pace = tokio::time::interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Each begins elsewhere in the list, so that all classes are asked for at any time.
+    // Each begins at another place in the list, so that all classes are requested at any time.
     for turn in number.. {
         pace.tick().await;
         if shared.is_over.load(Ordering::Relaxed) {
@@ -99,7 +99,7 @@ pub(crate) async fn look_on(client: Client, layer: String, shared: Arc<Shared>) 
     samples
 }
 
-/// Between two looks of the administrator.
+/// Interval between two reads of the administrator.
 const LOOKS: Duration = Duration::from_millis(50);
 
 async fn ask(

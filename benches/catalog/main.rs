@@ -39,7 +39,7 @@ use rig::process;
 const PROXY_CORE: usize = 0;
 const OTHER_CORE: usize = 1;
 
-/// What geofront is told; its other keys are as they are.
+/// The configuration of geofront that the bench sets; its other keys have their defaults.
 const SETTLE: Duration = Duration::from_secs(3);
 const CATALOG: &str = "settle = \"3s\"\ncanary_layer = \"geor:public_layer\"";
 
@@ -58,7 +58,7 @@ struct Arguments {
     /// Another geofront than the one that was built with this bench.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_geofront"))]
     geofront: PathBuf,
-    /// `cargo bench` says so.
+    /// `cargo bench` passes this option.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -103,7 +103,7 @@ fn measure(arguments: &Arguments) -> io::Result<()> {
         Ok((cluster, contender))
     };
     let stands = fronts.iter().map(stand).collect::<io::Result<Vec<_>>>()?;
-    // All at the same time, so that what else the machine does meets all alike.
+    // All run at the same time, so that other load of the machine affects all alike.
     let outcomes: Vec<Outcome> = thread::scope(|scope| {
         let start = |(front, (cluster, contender)): (&'_ Front, &'_ (Cluster, Contender))| {
             measure::day(front, contender, cluster, day, &runtime)

@@ -20,9 +20,9 @@ use crate::rig::watch::{self, Roll};
 
 /// At once, each with one question at a time: together some 300 in a second.
 const CLIENTS: usize = 32;
-/// What a reload of a catalog of some size takes.
+/// The duration of a reload of a catalog of some size.
 pub(crate) const RELOAD: Duration = Duration::from_secs(3);
-/// A client of a portal gives up.
+/// The time after which a client of a portal gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// For a change to reach all replicas.
 const ROLL_PATIENCE: Duration = Duration::from_secs(120);

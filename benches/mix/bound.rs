@@ -9,7 +9,7 @@ use crate::rig::quantiles::Quantiles;
 use crate::scenario::Scenario;
 use crate::simulation::{self, Recognition, Rules, World};
 
-/// Policies that are worth knowing the bound of.
+/// Policies with a bound worth showing.
 const POLICIES: [(&str, Rules); 13] = [
     ("leastconn", Rules::LEAST_CONNECTIONS),
     (
@@ -88,7 +88,7 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// What `rules` make of the arrivals of a scenario.
+    /// Returns the result of `rules` for the arrivals of a scenario.
     pub(crate) fn new(
         policy: &'static str,
         rules: Rules,

@@ -23,7 +23,7 @@ const MAIN: &str = "main";
 /// The length of the start of a document that names its root element.
 const EXCEPTION_START: usize = 1024;
 
-/// What became of an arrival.
+/// The result of an arrival.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) arrival: Arrival,
@@ -93,7 +93,7 @@ pub(crate) fn run(
     sent.into_iter().map(sample).collect()
 }
 
-/// Returns what became of the request, and whether the main answered it.
+/// Returns the result of the request, and whether the main answered it.
 async fn ask(client: &Client, arrival: &Arrival, number: usize, oldest: u64) -> (End, bool) {
     let (target, user) = (requests::target(arrival, number), requests::user(arrival));
     let headers = [("sec-username", user.as_str()), ("sec-roles", "ROLE_USER")];

@@ -86,8 +86,7 @@ struct Arguments {
     /// the arrivals of each of them.
     #[arg(long, default_value_t = 0)]
     mixes: u64,
-    /// Seconds before anything counts, instead of those of the length: what learns has learned by
-    /// then.
+    /// Seconds of warm-up, instead of those of the length: limits are learned by then.
     #[arg(long)]
     warm_up: Option<u64>,
     /// Other arrivals.
@@ -105,7 +104,7 @@ struct Arguments {
     /// Only the model, nothing measured.
     #[arg(long)]
     model: bool,
-    /// `cargo bench` says so.
+    /// `cargo bench` passes this option.
     #[arg(long, hide = true)]
     bench: bool,
 }

@@ -1,10 +1,10 @@
-//! What a cluster is asked for and what it is made of: the portal of the fixed scenarios, or drawn
-//! from a seed.
+//! The requests for a cluster and its replicas: the portal of the fixed scenarios, or drawn from a
+//! seed.
 //!
 //! A limit that is learned must do no harm where nothing was tuned for it, so mixes are drawn:
 //! shares of classes, service times and their tails, load, cores, and how fast each replica is.
-//! Constants of the front door are tuned on one block of seeds and judged on another; which block a
-//! seed belongs to is for whoever runs the bench to say.
+//! Constants of the front door are tuned on one block of seeds and judged on another; the person
+//! who runs the bench chooses the block.
 
 use std::time::Duration;
 

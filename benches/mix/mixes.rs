@@ -167,7 +167,7 @@ fn print(
     }
 }
 
-/// Drawn mixes before slots and on shared cores, then each fixed scenario that the model knows,
+/// Drawn mixes with slots and on shared cores, then each fixed scenario that the model can compute,
 /// with many seeds.
 pub(crate) fn print_all(lengths: &Lengths, fixed: &[Scenario], seeds: (u64, u64), with_best: bool) {
     for model in [Model::Slots, Model::Shared] {

@@ -10,9 +10,9 @@ use crate::rig::quantiles::Quantiles;
 use crate::rolls::{Change, Rolls};
 use crate::scenario::Scenario;
 
-/// An answer that comes this much later than its own work takes is of no use to anybody.
+/// An answer whose latency exceeds its own work by this much is of no use.
 const TOO_LATE: Duration = Duration::from_secs(30);
-/// Recovered is who keeps to this multiple of the time before ...
+/// A front door has recovered when its latency stays within this multiple of the latency before ...
 const RECOVERED: f64 = 2.0;
 /// ... judged by this quantile, of this much time at once.
 const RECOVERED_BY: f64 = 0.9;

@@ -4,7 +4,7 @@ use geofront::geosim::METATILE;
 
 use crate::arrivals::{Arrival, Kind};
 
-/// Users of the portal: none of them alone is over anybody's limit for one.
+/// Users of the portal: none of them alone reaches a limit for one user.
 const USERS: u64 = 200;
 /// Tiles along each side of the part of the map that is looked at.
 const SIDE: u64 = 128;
@@ -40,7 +40,7 @@ fn tile(column: u64, row: u64) -> String {
     )
 }
 
-/// One tile of each metatile: asked once, all others are in the cache.
+/// One tile of each metatile: once it was requested, all others are in the cache.
 pub(crate) fn metatiles() -> Vec<String> {
     let corners = || (0..SIDE).step_by(METATILE as usize);
     corners()

@@ -1,5 +1,5 @@
-//! What is measured: how the replicas are, what comes, what happens to them, and what is to be
-//! reached beside HAProxy's leastconn.
+//! The scenarios: the replicas, the arrivals, the events, and the aims relative to HAProxy's
+//! leastconn.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::trouble::{Episode, Trouble};
 /// Renderers of each replica where nothing else is drawn.
 pub(crate) const CORES: usize = 4;
 const EVEN: [f64; REPLICAS] = [1.0; REPLICAS];
-/// Nobody tells the front door.
+/// The front doors get no information about it.
 const ONE_AT_HALF_SPEED: [f64; REPLICAS] = [0.5, 1.0, 1.0];
 
 /// Of each turn of trouble: calm, trouble of one replica, calm again.
@@ -35,11 +35,12 @@ pub(crate) struct Scenario {
     pub(crate) mix: Mix,
     pub(crate) plan: Plan,
     pub(crate) episodes: Vec<Episode>,
-    /// Requests that come earlier find queues that are not yet what they will be.
+    /// Requests before this time do not count, because the queues have not reached their usual
+    /// length.
     pub(crate) counted_from: Duration,
     /// The times at which an administrator publishes a layer, which every replica must then load.
     pub(crate) changes: Vec<Duration>,
-    /// When more comes than can be done.
+    /// The time of the overload.
     pub(crate) overload: Option<Range<Duration>>,
     pub(crate) targets: &'static [Target],
 }
@@ -140,7 +141,7 @@ impl Scenario {
         self.speeds.iter().sum::<f64>() * self.cores as f64
     }
 
-    /// Whether the model can say what happens. It refuses nobody, so it knows no overload.
+    /// True if the model can predict the run. It has no refusals, so it cannot predict an overload.
     pub(crate) fn is_modelled(&self) -> bool {
         self.overload.is_none()
             && self.changes.is_empty()
@@ -298,8 +299,8 @@ fn bursts(lengths: &Lengths) -> Plan {
     }
 }
 
-/// An administrator publishes, so every replica must reload its catalog, and is of no use
-/// meanwhile.
+/// An administrator publishes a layer, so every replica must reload its catalog, and answers
+/// wrongly meanwhile.
 fn roll(lengths: &Lengths) -> Scenario {
     let lasts = lengths.warm_up + lengths.change_gap * lengths.changes;
     let change = |number| lengths.warm_up + lengths.change_gap * number + CALM_BEFORE_CHANGE;

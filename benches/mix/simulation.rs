@@ -1,9 +1,9 @@
-//! The same arrivals through a front door that costs nothing: what a policy can reach at best,
-//! beside what was measured.
+//! The same arrivals through a front door without costs: the best possible result of a policy,
+//! beside the measured one.
 //!
-//! When a target is missed, this tells whether the front door is to blame or the policy: both meet
-//! the same arrivals, and the model has no network, no timer and no program in it. What learns is
-//! the front door's own code.
+//! When a target is missed, the model shows whether the cause is the program or its policy: both
+//! get the same arrivals, and the model has no network, timer or process. Limits and weights are
+//! learned by geofront's own code.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -43,21 +43,21 @@ pub(crate) enum Recognition {
     None,
     /// By the times of their answers, as geofront does.
     Measured,
-    /// The speed of each replica is known at every moment, which no front door can know. Beyond
-    /// that there is nothing to gain.
+    /// By the true speed of each replica at every moment, which no front door can measure. No
+    /// policy can do better.
     Known,
 }
 
-/// The mean work of each [`Kind`], in milliseconds: what a front door would learn.
+/// The mean work of each [`Kind`] in milliseconds, as a front door would learn it.
 const COSTS: [usize; 3] = [8, 300, 6_000];
 
 /// The default of `heavy_share`.
 const HEAVY_SHARE: u32 = 25;
 
-/// Seconds between two looks for tiles that a slow replica keeps waiting.
+/// Seconds between two searches for tiles that a slow replica keeps waiting.
 const MOVE_PAUSE: f64 = 0.02;
 
-/// What one step of priority is worth in waiting, in seconds.
+/// Seconds of waiting that equal one step of priority.
 const AGEING: f64 = 5.0;
 
 impl Rules {
@@ -88,7 +88,7 @@ impl Rules {
     }
 }
 
-/// What comes, and who works on it.
+/// The arrivals, and the replicas that work on them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct World<'a> {
     pub(crate) arrivals: &'a [Arrival],
@@ -181,7 +181,7 @@ impl Replica {
     }
 }
 
-/// What is learned from: heavy ones are too few and too different.
+/// The kinds whose latencies are samples: heavy ones are too few and too different.
 fn class(kind: Kind) -> Option<RequestClass> {
     match kind {
         Kind::Tile => Some(RequestClass::Tile),
@@ -194,7 +194,7 @@ struct Front<'a> {
     world: World<'a>,
     rules: Rules,
     replicas: Vec<Replica>,
-    /// Who waits, by [`Kind`].
+    /// The waiting requests, by [`Kind`].
     queues: [VecDeque<usize>; 3],
     /// Where the search for the least loaded starts: ties go around.
     turn: usize,
@@ -203,7 +203,7 @@ struct Front<'a> {
     moved: HashSet<usize>,
     /// Time of the last look for more of them.
     moved_at: f64,
-    /// What learns wants a clock; this is its beginning.
+    /// Start of the clock for the learning code.
     start: Instant,
     observer: &'a mut Observer<'a>,
 }

@@ -1,9 +1,9 @@
-//! What happens to a replica while it is measured.
+//! The faults of a replica during a measurement.
 
 use std::ops::Range;
 use std::time::Duration;
 
-/// One way of being of less use than before.
+/// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Trouble {
     /// Works this many times as fast.
@@ -17,7 +17,7 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    /// Nothing but the speed changes: the model knows it, too.
+    /// True if only the speed changes, which the model can compute.
     pub(crate) const fn is_of_speed(self) -> bool {
         match self {
             Self::Slow(_) | Self::Freeze => true,

@@ -1,4 +1,4 @@
-//! The clients: each keeps one connection and asks for the next map when it has the last byte of
+//! The clients: each keeps one connection, and requests the next map when it has the last byte of
 //! the one before.
 
 use std::io::{self, Read, Write};

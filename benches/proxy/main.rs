@@ -1,7 +1,7 @@
-//! What a request and an idle client cost, beside HAProxy and nginx: `make bench`.
+//! The cost of a request and of an idle client, beside HAProxy and nginx: `make bench`.
 //!
 //! Every contender has one core for itself; clients and upstreams share the other. Rounds are
-//! interleaved, so that what else the machine does meets all alike; each number is a median, each
+//! interleaved, so that other load of the machine affects all alike; each number is a median, each
 //! ratio a median of ratios within a round.
 //!
 //! ```text

@@ -30,7 +30,7 @@ pub(crate) struct Question<'a> {
     pub(crate) body: Bytes,
 }
 
-/// Complete: as long as it said, or ended as chunks end.
+/// True if the body is complete: it has the announced length, or ends as chunks end.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -38,7 +38,7 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// Why there was no answer.
+/// The reason why there was no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Failure {
     Connect,

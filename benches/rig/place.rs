@@ -96,8 +96,8 @@ impl Place<'_> {
     }
 }
 
-/// Whether the geofront `program` takes these lines of configuration: one that is older does not
-/// know all tables.
+/// True if the geofront `program` accepts these lines of configuration: an older one lacks some
+/// tables.
 pub(crate) fn is_understood(place: &Place<'_>, program: &Path, lines: &str) -> io::Result<bool> {
     let upstreams = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.one]\nurl = \"http://127.0.0.1:2\"\n";
     let file = place.write("understood", "toml", &format!("{upstreams}{lines}"))?;
@@ -109,12 +109,13 @@ pub(crate) fn is_understood(place: &Place<'_>, program: &Path, lines: &str) -> i
     Ok(check.success())
 }
 
-/// A port that was free a moment ago: HAProxy and nginx cannot say which one the kernel chose.
+/// Returns a port that was free a moment ago, because HAProxy and nginx do not report the one that
+/// the kernel chose.
 pub(crate) fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-/// Debian keeps daemons where users do not look.
+/// Debian keeps daemons in folders that are not in a user's `PATH`.
 pub(crate) fn find(program: &str) -> io::Result<PathBuf> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&paths).chain([PathBuf::from("/usr/sbin")]);

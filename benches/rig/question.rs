@@ -30,7 +30,7 @@ enum Expected {
     Text(String),
 }
 
-/// What is not right about an answer.
+/// The fault of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     /// An exception, for something that is there.
@@ -52,7 +52,8 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// Wrong without anybody noticing; the others are errors that a client sees.
+    /// True for a wrong answer that looks like a right one; all others are errors that a client
+    /// sees.
     pub(crate) fn is_wrong_answer(self) -> bool {
         match self {
             Self::Exception
@@ -153,7 +154,7 @@ pub(crate) fn of_new(layer: &str) -> Vec<Read> {
     ]
 }
 
-/// What answers when the front door stands.
+/// A request that is answered when the front door is up.
 pub(crate) fn first_target() -> String {
     map("/wms", PUBLIC_LAYER)
 }
@@ -241,7 +242,7 @@ impl Read {
     }
 }
 
-/// The features that are there, if there are as many as are said to be.
+/// Returns the number of features, if it is the number that the document states.
 fn count_features(body: &[u8]) -> Option<usize> {
     let json: serde_json::Value = serde_json::from_slice(body).ok()?;
     let count = json["features"].as_array()?.len();

@@ -41,7 +41,7 @@ pub(crate) struct Roll {
     pub(crate) fresh_after: Duration,
 }
 
-/// Whether every replica knows everything that the main knows.
+/// True if every replica has every edit that the main has.
 pub(crate) fn is_fresh(cluster: &Cluster) -> bool {
     let epoch = cluster.main().epoch();
     cluster

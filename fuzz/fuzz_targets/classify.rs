@@ -1,5 +1,5 @@
-//! Any bytes as a request: what must hold of its classification is in the harness, which
-//! `tests/ogc_fuzz.rs` shares.
+//! Classifies any bytes as a request. The harness, which `tests/ogc_fuzz.rs` shares, checks the
+//! invariants.
 
 #![no_main]
 
