@@ -9,7 +9,7 @@ use super::diagnostics::{Problem, did_you_mean, suggestion};
 use super::raw::{Listed, Named, Raw, RawTop, SECTIONS, Section, Table, is_list, is_named};
 use super::source::{At, names_secret};
 use super::syntax;
-use super::value::{Reading, Written};
+use super::value::{Reading, Written, in_order};
 
 /// Keys that other proxies have and geofront does not, with their replacement.
 const INSTEAD: [(&str, &str, &str); 4] = [
@@ -58,15 +58,6 @@ pub(super) fn read(kind: FileKind, raw: &mut Raw, reading: &mut Reading<'_>) -> 
         }
     }
     is_whole
-}
-
-type Entry<'t, 'i> = (&'t Spanned<DeString<'i>>, &'t Spanned<DeValue<'i>>);
-
-/// The entries in the order of the file: the library sorts by name.
-fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
-    let mut entries: Vec<Entry<'t, 'i>> = table.iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    entries
 }
 
 fn read_top(

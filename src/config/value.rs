@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::Spanned;
-use toml::de::{DeString, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::diagnostics::{Problem, suggestion};
 use super::source::{At, FileId, Sources};
@@ -59,6 +59,15 @@ impl Reading<'_> {
         self.refuse(problem);
         None
     }
+}
+
+type Entry<'t, 'i> = (&'t Spanned<DeString<'i>>, &'t Spanned<DeValue<'i>>);
+
+/// The entries in the order of the file: the library sorts by name.
+pub(super) fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
+    let mut entries: Vec<Entry<'t, 'i>> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
 }
 
 /// The name of the type in plain words.
@@ -521,13 +530,7 @@ impl FromToml for RawAttributes {
         let Some(table) = value.get_ref().as_table() else {
             return reading.refuse_type(name, value);
         };
-        let mut entries: Vec<_> = table.iter().collect();
-        entries.sort_by_key(|(key, _)| key.span().start);
-        let read = entries
-            .iter()
-            .filter_map(|(key, value)| header(key, value, name, reading))
-            .collect();
-        Some(Self(read))
+        Some(Self(text_entries(table, name, reading)))
     }
 }
 
@@ -548,23 +551,29 @@ impl FromToml for RawHeaders {
             reading.secrets.push(reading.at(value));
             return reading.refuse_type(name, value);
         };
-        let mut entries: Vec<_> = table.iter().collect();
-        entries.sort_by_key(|(key, _)| key.span().start);
-        reading.secrets.extend(
-            entries
-                .iter()
-                .map(|(_, value)| reading.file.at(value.span())),
-        );
-        let headers: Self = entries
-            .iter()
-            .filter_map(|(key, value)| header(key, value, name, reading))
-            .collect();
+        let values = table.values();
+        reading
+            .secrets
+            .extend(values.map(|value| reading.file.at(value.span())));
+        let headers = text_entries(table, name, reading);
         // A probe that lacks one of its headers would be a different probe.
-        (headers.len() == entries.len()).then_some(headers)
+        (headers.len() == table.len()).then_some(headers)
     }
 }
 
-fn header(
+/// Reads the entries whose values are texts, in the order of the file, and reports the others.
+fn text_entries(
+    table: &DeTable<'_>,
+    name: &str,
+    reading: &mut Reading<'_>,
+) -> Vec<(Written<String>, Written<String>)> {
+    let entries = in_order(table).into_iter();
+    entries
+        .filter_map(|(key, value)| text_entry(key, value, name, reading))
+        .collect()
+}
+
+fn text_entry(
     key: &Spanned<DeString<'_>>,
     value: &Spanned<DeValue<'_>>,
     name: &str,
