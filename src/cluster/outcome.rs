@@ -85,7 +85,7 @@ impl Cause {
             Self::Slow(_) | Self::Status(_) | Self::Truncated => Verdict::Failed,
             Self::NodeFault(_) | Self::Unexpected(_) => Verdict::Failed,
             Self::Credentials(_) => Verdict::Refused,
-            Self::Local(_) => Verdict::Unasked,
+            Self::Local(_) => Verdict::Prevented,
         }
     }
 

@@ -27,7 +27,7 @@ pub enum Verdict {
     /// No HTTP server answered.
     Unreachable,
     /// A local fault prevented the probe, or the reading of its answer.
-    Unasked,
+    Prevented,
 }
 
 /// The facts about one upstream; see the module's documentation.
@@ -112,7 +112,7 @@ impl Facts {
         now: Instant,
         config: &Health,
     ) -> bool {
-        if verdict == Verdict::Unasked {
+        if verdict == Verdict::Prevented {
             return false;
         }
         if verdict == Verdict::Unreachable {
@@ -145,7 +145,7 @@ impl Facts {
                     .replace(self.failing_since.unwrap_or(now))
                     .is_none()
             }
-            Verdict::Busy | Verdict::Unreachable | Verdict::Unasked => false,
+            Verdict::Busy | Verdict::Unreachable | Verdict::Prevented => false,
         }
     }
 
@@ -186,7 +186,7 @@ mod tests {
                 '-' => Verdict::Failed,
                 'r' => Verdict::Refused,
                 'b' => Verdict::Busy,
-                'o' => Verdict::Unasked,
+                'o' => Verdict::Prevented,
                 _ => Verdict::Unreachable,
             };
             facts.learn(verdict, now, now, &config());
