@@ -45,7 +45,7 @@ pub struct Metered<'c> {
     pub rule: &'c Rule,
     pub rate: Rate,
     /// Hash of the user or address whose requests are counted; 0 for all requests.
-    pub who: u64,
+    pub key: u64,
 }
 
 impl ConcurrencyKeys {
@@ -61,9 +61,9 @@ impl ConcurrencyKeys {
             let Limit::Concurrent(most) = rule.limit else {
                 return None;
             };
-            let who = who(rule, client).filter(|_| rule.what.include(classified, head))?;
+            let key = counter_key(rule, client).filter(|_| rule.what.include(classified, head))?;
             Some(ConcurrencyKey {
-                counter: (rule.id, who),
+                counter: (rule.id, key),
                 most,
                 is_personal: is_personal(rule.whose),
             })
@@ -110,14 +110,14 @@ impl<'c> Metered<'c> {
             let Limit::Rate(rate) = rule.limit else {
                 return None;
             };
-            let who = who(rule, client).filter(|_| rule.what.include(classified, head))?;
-            Some(Self { rule, rate, who })
+            let key = counter_key(rule, client).filter(|_| rule.what.include(classified, head))?;
+            Some(Self { rule, rate, key })
         })
     }
 }
 
 /// Returns which of the rule's counters counts this client; `None` if the rule does not concern it.
-fn who(rule: &Rule, client: &Client) -> Option<u64> {
+fn counter_key(rule: &Rule, client: &Client) -> Option<u64> {
     match rule.whose {
         CountedBy::Everybody => Some(0),
         CountedBy::User => Some(client.user),

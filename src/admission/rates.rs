@@ -51,7 +51,7 @@ impl Rates {
             table.window = window;
             table.counts.clear();
         }
-        let count = table.count(metered.who);
+        let count = table.count(metered.key);
         let most = metered.rate.most;
         let reset = Duration::from_secs((window + 1) * seconds);
         RateState {
@@ -69,11 +69,11 @@ impl Rates {
 
 impl Table {
     /// The count with this one; 0 for requests that are not counted.
-    fn count(&mut self, who: u64) -> u32 {
-        if self.counts.len() >= MAX_COUNTED && !self.counts.contains_key(&who) {
+    fn count(&mut self, key: u64) -> u32 {
+        if self.counts.len() >= MAX_COUNTED && !self.counts.contains_key(&key) {
             return 0;
         }
-        let count = self.counts.entry(who).or_default();
+        let count = self.counts.entry(key).or_default();
         *count = count.saturating_add(1);
         *count
     }
