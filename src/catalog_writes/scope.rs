@@ -1,7 +1,7 @@
 //! The workspace that a request reads or writes.
 //!
-//! Only a certain workspace counts. A request for several workspaces, or for none that it names, is
-//! about anything.
+//! A workspace is stated only where it is certain. A request that names several workspaces, or
+//! none, may concern all of them.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! Stores the cluster's memory in a file, so that a restart knows of a running roll, the operators'
-//! orders and the learned limits.
+//! Stores the cluster's memory in a file, so that a running roll, the operators' orders and the
+//! learned limits survive a restart.
 //!
 //! The file is replaced as a whole, and reaches the disk before its name does. A reader, or
 //! geofront after a crash or power failure, finds either the old or the new file. It carries the

@@ -1,4 +1,4 @@
-//! The time in the form in which certificates are compared.
+//! The wall clock in seconds since 1970, for comparison with the validity of certificates.
 
 use std::time::SystemTime;
 

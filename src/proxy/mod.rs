@@ -1,12 +1,12 @@
 //! The Pingora adapter: each hook calls the step of the request that it stands for.
 //!
-//! Three layers, each of which knows the ones below only:
+//! Three layers, each of which uses only those below it:
 //!
 //! ```text
 //!  hooks         `impl ProxyHttp`
 //!  steps         the story of one request, in order; `FrontDoor` holds what requests share, `Context` what one carries
 //!  client, upstream, response, read_your_writes, connection, tls, http2, coalesce, access_log, headers
-//!                what the steps use: these know neither `FrontDoor` nor `Context`
+//!                parts for the steps: these use neither `FrontDoor` nor `Context`
 //! ```
 //!
 //! A lease ends exactly once: on the next attempt, at the end of the upstream's answer, in

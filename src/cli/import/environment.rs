@@ -1,5 +1,5 @@
-//! The world that an imported configuration is checked in: its own text, and the certificates of
-//! this machine.
+//! The environment in which an imported configuration is checked: its own text, and the
+//! certificates of this machine.
 
 use std::io;
 use std::net::SocketAddr;

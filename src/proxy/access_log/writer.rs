@@ -1,4 +1,4 @@
-//! The thread that takes lines away.
+//! The thread that writes the lines.
 //!
 //! Requests append to one buffer under a lock held for the copy; the writer swaps it for an empty
 //! one. A timer, not the requests, decides when: one wake-up for a batch of lines, and at most

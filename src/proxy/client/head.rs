@@ -1,4 +1,4 @@
-//! A request's head as the classifier and the limits want it.
+//! A request's head in the form that the classifier and the limits read.
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use pingora::http::RequestHeader;

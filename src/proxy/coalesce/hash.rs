@@ -1,9 +1,8 @@
-//! A quick hash for keys: every request that may be shared is hashed, some seven hundred
-//! bytes.
+//! A quick hash for keys: about 700 bytes are hashed for every request that may be shared.
 //!
-//! It is keyed by chance, and mixes well enough for a table. It need not withstand a search
-//! for two keys of one hash: keys are compared in full, and of two with the same hash the second
-//! request goes alone.
+//! Its key is random, and it mixes well enough for a table. It need not withstand a search for
+//! collisions: keys are compared in full, and of two requests with the same hash but different keys
+//! the second goes alone.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};

@@ -1,4 +1,4 @@
-//! The head of an HTTP/2 request in the words of HTTP/1.1, so that the same rules judge both.
+//! The head of an HTTP/2 request in the syntax of HTTP/1.1, so that the same rules apply to both.
 
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, TE};

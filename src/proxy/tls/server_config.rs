@@ -1,4 +1,4 @@
-//! The settings of a listener in rustls' words.
+//! Converts the TLS settings of a listener into rustls' configuration.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The cause of a failed attempt, as the cluster knows causes.
+//! Converts the error of a failed attempt into the cluster's type for causes.
 
 use pingora::{Error, ErrorType};
 

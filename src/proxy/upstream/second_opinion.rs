@@ -1,11 +1,11 @@
 //! Second opinions: a replica does not know a layer, and the main is tried.
 //!
-//! "Layer not defined" is a client's mistake, or a replica that reloads behind our back or missed a
-//! change. One more attempt, on the main, decides: if the main answers properly, the client got
-//! its map and the replica is found stale. A client that requests unknown layers all day must not
-//! send its load to the main, so these attempts have a budget. They need none where the replica is
-//! known to lack a change that the request is about: there the answer is expected to be wrong, and
-//! any that has the change is tried.
+//! "Layer not defined" results from a client's mistake, from a replica that reloads without our
+//! order, or from one that missed a change. One more attempt, on the main, decides: if the main
+//! answers properly, the client got its map and the replica is found stale. A client that requests
+//! unknown layers all day must not send its load to the main, so these attempts have a budget. They
+//! need none where the replica is known to lack a change that the request is about: there the
+//! answer is expected to be wrong, and any that has the change is tried.
 
 use std::time::Instant;
 
