@@ -399,8 +399,8 @@ mod tests {
 
     #[test]
     fn the_notifier_is_called_when_a_lease_ends_while_requests_wait() {
-        let (load, rung) = (Arc::new(Load::default()), Arc::new(AtomicU32::new(0)));
-        let counter = Arc::clone(&rung);
+        let (load, runs) = (Arc::new(Load::default()), Arc::new(AtomicU32::new(0)));
+        let counter = Arc::clone(&runs);
         let notifier = Arc::new(CapacityNotifier::new(move || {
             counter.fetch_add(1, Ordering::Relaxed);
         }));
@@ -408,9 +408,9 @@ mod tests {
         drop(load.try_lease(SlotLimits::UNLIMITED));
         notifier.set_waiting(1);
         let lease = load.try_lease(SlotLimits::UNLIMITED);
-        assert_eq!(rung.load(Ordering::Relaxed), 0);
+        assert_eq!(runs.load(Ordering::Relaxed), 0);
         drop(lease);
-        assert_eq!(rung.load(Ordering::Relaxed), 1);
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
     }
 
     #[test]

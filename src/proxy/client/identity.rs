@@ -141,7 +141,7 @@ mod tests {
         headers
     }
 
-    fn asker(headers: &HeaderMap, is_trusted: bool) -> ClientIdentity<'_> {
+    fn identity_of(headers: &HeaderMap, is_trusted: bool) -> ClientIdentity<'_> {
         ClientIdentity {
             headers,
             peer: "10.0.0.5".parse().unwrap(),
@@ -159,18 +159,24 @@ mod tests {
     #[test]
     fn a_name_counts_only_from_a_peer_that_may_vouch_for_it() {
         let ann = headers(&[("sec-username", "ann")]);
-        assert_eq!(asker(&ann, true).user(), asker(&ann, true).user());
-        assert_ne!(
-            asker(&ann, true).user(),
-            asker(&headers(&[("sec-username", "bob")]), true).user()
+        assert_eq!(
+            identity_of(&ann, true).user(),
+            identity_of(&ann, true).user()
         );
-        assert_eq!(asker(&ann, false).user(), None);
-        assert_eq!(asker(&headers(&[("sec-username", "")]), true).user(), None);
+        assert_ne!(
+            identity_of(&ann, true).user(),
+            identity_of(&headers(&[("sec-username", "bob")]), true).user()
+        );
+        assert_eq!(identity_of(&ann, false).user(), None);
+        assert_eq!(
+            identity_of(&headers(&[("sec-username", "")]), true).user(),
+            None
+        );
     }
 
     #[test]
     fn a_session_is_found_among_other_cookies() {
-        let of = |cookie| asker(&headers(&[("cookie", cookie)]), false).session();
+        let of = |cookie| identity_of(&headers(&[("cookie", cookie)]), false).session();
         assert_eq!(of("a=1; JSESSIONID=42; b=2"), of("JSESSIONID=42"));
         assert_ne!(of("JSESSIONID=42"), of("JSESSIONID=43"));
         assert_eq!(
@@ -181,11 +187,11 @@ mod tests {
 
     #[test]
     fn credentials_identify_and_none_do_not() {
-        let of = |value| asker(&headers(&[("authorization", value)]), false).credentials();
+        let of = |value| identity_of(&headers(&[("authorization", value)]), false).credentials();
         assert_eq!(of("Basic YTpi"), of("Basic YTpi"));
         assert_ne!(of("Basic YTpi"), of("Basic YTpj"));
         assert_eq!(
-            (of(""), asker(&HeaderMap::new(), true).credentials()),
+            (of(""), identity_of(&HeaderMap::new(), true).credentials()),
             (None, None)
         );
     }
@@ -193,7 +199,7 @@ mod tests {
     #[test]
     fn a_user_is_named_by_a_trusted_peer_or_by_its_own_credentials() {
         let named = |lines: &[(&'static str, &'static str)], is_trusted| {
-            asker(&headers(lines), is_trusted).user_name()
+            identity_of(&headers(lines), is_trusted).user_name()
         };
         assert_eq!(
             named(&[("sec-username", "ann")], true).as_deref(),
@@ -222,7 +228,7 @@ mod tests {
     #[test]
     fn an_address_identifies_only_where_a_trusted_proxy_gives_one_that_is_not_a_proxys_own() {
         let of = |chain, is_trusted| {
-            asker(&headers(&[("x-forwarded-for", chain)]), is_trusted).vouched_address(trusts)
+            identity_of(&headers(&[("x-forwarded-for", chain)]), is_trusted).vouched_address(trusts)
         };
         assert!(of("192.0.2.7", true).is_some());
         assert_eq!(
@@ -234,7 +240,7 @@ mod tests {
             (None, None, None)
         );
         assert_eq!(
-            asker(&HeaderMap::new(), true).vouched_address(trusts),
+            identity_of(&HeaderMap::new(), true).vouched_address(trusts),
             None,
             "behind one gateway all have its address"
         );
@@ -243,7 +249,7 @@ mod tests {
     #[test]
     fn an_address_is_followed_back_through_those_we_trust_and_no_further() {
         let client = |chain, is_trusted| {
-            asker(&headers(&[("x-forwarded-for", chain)]), is_trusted)
+            identity_of(&headers(&[("x-forwarded-for", chain)]), is_trusted)
                 .client(trusts)
                 .to_string()
         };
@@ -261,7 +267,7 @@ mod tests {
         let lines = headers(&[("sec-username", "ann"), ("x-forwarded-for", "192.0.2.7")]);
         let of = |origin, identity| ClientIdentity {
             trust: PeerTrust { origin, identity },
-            ..asker(&lines, false)
+            ..identity_of(&lines, false)
         };
         assert_eq!(of(true, false).user(), None);
         assert!(of(true, false).vouched_address(trusts).is_some());
