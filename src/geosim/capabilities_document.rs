@@ -92,8 +92,8 @@ pub(super) fn unless_current(
     number: u64,
     service: &str,
 ) -> Option<Answer> {
-    let asked: u64 = kvp.get("updatesequence")?.parse().ok()?;
-    let exception = match asked.cmp(&number) {
+    let requested: u64 = kvp.get("updatesequence")?.parse().ok()?;
+    let exception = match requested.cmp(&number) {
         std::cmp::Ordering::Less => return None,
         std::cmp::Ordering::Equal => ServiceException::new(
             "CurrentUpdateSequence",
@@ -104,7 +104,7 @@ pub(super) fn unless_current(
             "InvalidUpdateSequence",
             "",
             format!(
-                "Client supplied an updateSequence ({asked}) greater than the server's ({number})"
+                "Client supplied an updateSequence ({requested}) greater than the server's ({number})"
             ),
         ),
     };

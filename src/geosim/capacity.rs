@@ -69,7 +69,7 @@ impl Workshop {
         patience: Option<Duration>,
         controls: &Controls,
     ) -> Result<Done, GaveUp> {
-        let asked = Instant::now();
+        let start = Instant::now();
         match self {
             Self::Unlimited => {
                 toil(work, controls).await;
@@ -80,7 +80,7 @@ impl Workshop {
             }
             Self::Slots(slots) => {
                 let slot = claim(Arc::clone(slots), patience).await?;
-                let waited = asked.elapsed();
+                let waited = start.elapsed();
                 toil(work, controls).await;
                 Ok(Done {
                     waited,

@@ -33,14 +33,14 @@ pub(super) fn answer(life: &Life, request: &Request) -> Answer {
         ("POST", "/geosim/fault") => break_it(life, &kvp),
         ("POST", "/geosim/heal") => {
             life.controls.heals();
-            said(format!("{} is well again", life.name))
+            sentence(format!("{} is well again", life.name))
         }
         ("POST", "/geosim/publish") => {
             let layer = kvp
                 .get("layer")
                 .unwrap_or(std::borrow::Cow::Borrowed("geor:new_layer"));
             life.publish(&layer);
-            said(format!(
+            sentence(format!(
                 "{layer} is published on {}; updateSequence is {}",
                 life.name,
                 life.catalog().update_sequence
@@ -69,7 +69,7 @@ fn break_it(life: &Life, kvp: &Kvp<'_>) -> Answer {
         });
     }
     life.controls.suffers(fault);
-    said(format!("{} is broken: {kind}", life.name))
+    sentence(format!("{} is broken: {kind}", life.name))
 }
 
 /// The name of a fault on the command line and in URLs.
@@ -96,7 +96,7 @@ fn set_speed(life: &Life, kvp: &Kvp<'_>) -> Answer {
     match factor.filter(|factor| *factor > 0.0 && factor.is_finite()) {
         Some(factor) => {
             life.controls.set_speed(factor);
-            said(format!("{} works at {factor} of its speed", life.name))
+            sentence(format!("{} works at {factor} of its speed", life.name))
         }
         None => Answer::new(400, "text/plain", "factor: must be a number above 0\n"),
     }
@@ -111,6 +111,6 @@ fn status(life: &Life) -> Answer {
     Answer::ok("application/json", format!("{status}\n"))
 }
 
-fn said(sentence: String) -> Answer {
-    Answer::ok("text/plain", sentence + "\n")
+fn sentence(text: String) -> Answer {
+    Answer::ok("text/plain", text + "\n")
 }

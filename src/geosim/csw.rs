@@ -12,12 +12,12 @@ const NAMESPACE: &str = "http://www.opengis.net/cat/csw/2.0.2";
 
 pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
     match () {
-        () if call.asks("GetCapabilities") => capabilities(life, request),
-        () if call.asks("GetRecords") || call.asks("GetRecordById") => records(life, call),
-        () if call.asks("DescribeRecord") || call.asks("GetDomain") => {
+        () if call.requests("GetCapabilities") => capabilities(life, request),
+        () if call.requests("GetRecords") || call.requests("GetRecordById") => records(life, call),
+        () if call.requests("DescribeRecord") || call.requests("GetDomain") => {
             respond(&format!("{}Response", call.operation), "")
         }
-        () if call.asks("Transaction") || call.asks("Harvest") => {
+        () if call.requests("Transaction") || call.requests("Harvest") => {
             life.note_write(&call.operation, request);
             respond(&format!("{}Response", call.operation), "")
         }
@@ -60,7 +60,7 @@ fn records(life: &Life, call: &OwsCall<'_>) -> Answer {
             )
         })
         .collect();
-    if call.asks("GetRecordById") {
+    if call.requests("GetRecordById") {
         return respond("GetRecordByIdResponse", &records);
     }
     let results = format!(

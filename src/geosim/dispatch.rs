@@ -46,13 +46,13 @@ pub(super) enum Part<'a> {
     /// The person's controls, outside the webapp.
     Controls,
     /// No handler: the container's 404.
-    Nobody,
+    Unmapped,
 }
 
 #[derive(Debug)]
 pub(super) struct OwsCall<'a> {
     pub(super) dialect: Dialect,
-    /// As written; compare with [`OwsCall::asks`].
+    /// As written; compare with [`OwsCall::requests`].
     pub(super) operation: Cow<'a, str>,
     pub(super) kvp: Kvp<'a>,
     pub(super) body: &'a [u8],
@@ -77,7 +77,7 @@ pub(super) struct TilesCall<'a> {
 }
 
 impl OwsCall<'_> {
-    pub(super) fn asks(&self, operation: &str) -> bool {
+    pub(super) fn requests(&self, operation: &str) -> bool {
         self.operation.eq_ignore_ascii_case(operation)
     }
 }
@@ -91,7 +91,7 @@ pub(super) fn route<'a>(request: &'a Request, path: &'a str, contents: &Contents
         let part = if path.starts_with("/geosim") {
             Part::Controls
         } else {
-            Part::Nobody
+            Part::Unmapped
         };
         return Route {
             class: RequestClass::Unknown,
@@ -109,7 +109,7 @@ pub(super) fn route<'a>(request: &'a Request, path: &'a str, contents: &Contents
     }
     virtual_service(request, inside, contents).unwrap_or(Route {
         class: RequestClass::Unknown,
-        part: Part::Nobody,
+        part: Part::Unmapped,
     })
 }
 
@@ -226,7 +226,7 @@ fn tiles<'a>(request: &'a Request, rest: &'a str, scope: Scope<'a>) -> Route<'a>
         }
         _ => Route {
             class: RequestClass::Unknown,
-            part: Part::Nobody,
+            part: Part::Unmapped,
         },
     }
 }
@@ -272,9 +272,9 @@ fn ows<'a>(request: &'a Request, mapping: &'a str, rest: &'a str, scope: Scope<'
     let mut class = class_of(&call, body);
     // If the root of a body is no operation of the service, the query decides.
     if class == RequestClass::Unknown
-        && let Some(asked) = kvp.get("request")
+        && let Some(requested) = kvp.get("request")
     {
-        call.operation = asked;
+        call.operation = requested;
         class = class_of(&call, body);
     }
     Route {
@@ -324,11 +324,11 @@ fn xml_root(request: &Request) -> Result<Option<Root>, ParseError> {
 }
 
 fn requested_version(kvp: &Kvp<'_>) -> Option<String> {
-    let asked = kvp
+    let requested = kvp
         .get("version")
         .or_else(|| kvp.get("wmtver"))
         .or_else(|| kvp.get("acceptversions"))?;
-    Some(asked.split(',').next().unwrap_or_default().to_owned())
+    Some(requested.split(',').next().unwrap_or_default().to_owned())
 }
 
 /// The old form `/wms/reflect`, and the mappings that are an operation by themselves.
@@ -370,17 +370,17 @@ fn dialect_of(service: &str, version: &str) -> Dialect {
 
 /// Returns the class of the operation. GeoServer has no such notion; tests and faults select by it.
 fn class_of(call: &OwsCall<'_>, body: &[u8]) -> RequestClass {
-    let one_of = |operations: &[&str]| operations.iter().any(|operation| call.asks(operation));
-    if call.asks("GetCapabilities") {
+    let one_of = |operations: &[&str]| operations.iter().any(|operation| call.requests(operation));
+    if call.requests("GetCapabilities") {
         return RequestClass::Capabilities;
     }
     match call.dialect {
         Dialect::Wms111 | Dialect::Wms130 => match () {
-            () if call.asks("GetMap") && call.kvp.is("tiled", "true") => RequestClass::Tile,
+            () if call.requests("GetMap") && call.kvp.is("tiled", "true") => RequestClass::Tile,
             () if one_of(&["GetMap", "Map", "reflect", "kml", "animate", "animator"]) => {
                 RequestClass::Map
             }
-            () if call.asks("PutStyles") => RequestClass::Transaction,
+            () if call.requests("PutStyles") => RequestClass::Transaction,
             () if one_of(&[
                 "GetFeatureInfo",
                 "GetLegendGraphic",
@@ -417,8 +417,8 @@ fn class_of(call: &OwsCall<'_>, body: &[u8]) -> RequestClass {
             () => RequestClass::Unknown,
         },
         Dialect::Wcs10 | Dialect::Wcs11 | Dialect::Wcs20 => match () {
-            () if call.asks("GetCoverage") => RequestClass::Coverage,
-            () if call.asks("DescribeCoverage") => RequestClass::Info,
+            () if call.requests("GetCoverage") => RequestClass::Coverage,
+            () if call.requests("DescribeCoverage") => RequestClass::Info,
             () => RequestClass::Unknown,
         },
         Dialect::Wps10 => {
@@ -431,7 +431,7 @@ fn class_of(call: &OwsCall<'_>, body: &[u8]) -> RequestClass {
         Dialect::Csw202 => match () {
             () if one_of(&["Transaction", "Harvest"]) => RequestClass::Transaction,
             () if one_of(&["GetRecords", "GetRecordById", "GetDomain"]) => RequestClass::Feature,
-            () if call.asks("DescribeRecord") => RequestClass::Info,
+            () if call.requests("DescribeRecord") => RequestClass::Info,
             () => RequestClass::Unknown,
         },
         Dialect::Ows => RequestClass::Unknown,

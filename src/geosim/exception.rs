@@ -63,8 +63,8 @@ impl ServiceException {
     /// Returns the exception as `dialect` writes it, as JSON if the request selects that.
     pub(super) fn answer(&self, dialect: Dialect, kvp: &Kvp<'_>) -> Answer {
         match kvp.get("exceptions") {
-            Some(asked)
-                if asked.eq_ignore_ascii_case("application/json") && dialect.speaks_json() =>
+            Some(requested)
+                if requested.eq_ignore_ascii_case("application/json") && dialect.speaks_json() =>
             {
                 self.json(dialect)
             }
@@ -313,8 +313,8 @@ mod tests {
 
     #[test]
     fn exceptions_are_json_where_the_request_names_json() {
-        let asked = Kvp::new(b"EXCEPTIONS=application/json", b"");
-        let answer = ServiceException::internal("x").answer(Dialect::Wms130, &asked);
+        let requested = Kvp::new(b"EXCEPTIONS=application/json", b"");
+        let answer = ServiceException::internal("x").answer(Dialect::Wms130, &requested);
         assert_eq!(
             (answer.status, answer.content_type),
             (200, "application/json")

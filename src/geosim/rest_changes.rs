@@ -43,35 +43,35 @@ pub(super) fn wanted(
     request: &Request,
     address: &RestPath<'_>,
 ) -> Result<Change, Answer> {
-    let asked = Asked { contents, request };
+    let requested = RequestedChange { contents, request };
     match address.parts[..] {
-        ["workspaces"] => asked.new_workspace(),
-        ["workspaces", "default"] => asked.put_settings(),
-        ["workspaces", name] => asked.workspace(name),
+        ["workspaces"] => requested.new_workspace(),
+        ["workspaces", "default"] => requested.put_settings(),
+        ["workspaces", name] => requested.workspace(name),
         ["workspaces", workspace, ref inside @ ..] => {
             if !contents.workspaces.contains(workspace) {
                 return Err(no_such(&format!("workspace {workspace}")));
             }
-            asked.in_workspace(workspace, inside)
+            requested.in_workspace(workspace, inside)
         }
-        ["layers", name] => asked.layer(name),
-        ["layergroups"] => asked.new_group(""),
-        ["layergroups", name] => asked.group(name),
-        ["styles"] => asked.new_style(""),
-        ["styles", name] => asked.style(name),
+        ["layers", name] => requested.layer(name),
+        ["layergroups"] => requested.new_group(""),
+        ["layergroups", name] => requested.group(name),
+        ["styles"] => requested.new_style(""),
+        ["styles", name] => requested.style(name),
         ["services", _, "settings"] | ["services", _, "workspaces", _, "settings"] => {
-            asked.put_settings()
+            requested.put_settings()
         }
         _ => Err(no_such(&address.parts.join("/"))),
     }
 }
 
-struct Asked<'a> {
+struct RequestedChange<'a> {
     contents: &'a Contents,
     request: &'a Request,
 }
 
-impl Asked<'_> {
+impl RequestedChange<'_> {
     fn in_workspace(&self, workspace: &str, parts: &[&str]) -> Result<Change, Answer> {
         let qualified = |name: &str| format!("{workspace}:{name}");
         match *parts {
@@ -212,8 +212,8 @@ impl Asked<'_> {
     /// `PUT .../datastores/{store}/file.shp`: the store, and a layer of the uploaded data.
     fn upload(&self, workspace: &str, store: &str, kind: LayerKind) -> Result<Change, Answer> {
         self.only_by("PUT")?;
-        let asked = self.request.parameter("coverageName");
-        let layer = asked.as_deref().unwrap_or(store);
+        let name = self.request.parameter("coverageName");
+        let layer = name.as_deref().unwrap_or(store);
         let (holds, element) = match kind {
             LayerKind::Vector { .. } => (StoreKind::Features, "dataStore"),
             LayerKind::Raster => (StoreKind::Coverages, "coverageStore"),

@@ -49,7 +49,7 @@ pub(super) async fn execute(
         Part::Preflight => (web::preflight(), None),
         Part::RedirectTo(path) => (Answer::redirect(on_this_host(request, path)), None),
         Part::Controls => (control_url::answer(life, request), None),
-        Part::Nobody => (Answer::not_found(), None),
+        Part::Unmapped => (Answer::not_found(), None),
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn answer(request: &Request, path: &[&str]) -> Answer {
             search(&base, &Search::in_query(request))
         }
         (["search"], "POST") => match Search::in_body(request) {
-            Some(asked) => search(&base, &asked),
+            Some(requested) => search(&base, &requested),
             None => Answer::new(400, JSON, json!({"type": "InvalidParameterValue"}).to_string()),
         },
         (["search"], _) if is_read => search(&base, &Search::in_query(request)),
@@ -123,13 +123,13 @@ impl Search {
 }
 
 /// A page of the scenes. The double searches nothing: all of them are found.
-fn search(base: &str, asked: &Search) -> Answer {
-    let start = asked.start.min(SCENES);
-    let end = start.saturating_add(asked.limit).min(SCENES);
+fn search(base: &str, requested: &Search) -> Answer {
+    let start = requested.start.min(SCENES);
+    let end = start.saturating_add(requested.limit).min(SCENES);
     let scenes: Vec<Value> = (start..end).map(|number| scene(base, number)).collect();
     let mut links = vec![link(&format!("{base}/search"), "self", GEO_JSON)];
     if end < SCENES {
-        links.push(asked.link_to(base, end));
+        links.push(requested.link_to(base, end));
     }
     let found = json!({
         "type": "FeatureCollection", "stac_version": VERSION, "features": scenes, "links": links,

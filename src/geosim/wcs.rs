@@ -17,15 +17,15 @@ use super::xml;
 const SIDE: u16 = 128;
 
 pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
-    if call.asks("GetCapabilities") {
+    if call.requests("GetCapabilities") {
         return wcs_capabilities::answer(life, request, call);
     }
-    if !call.asks("GetCoverage") && !call.asks("DescribeCoverage") {
+    if !call.requests("GetCoverage") && !call.requests("DescribeCoverage") {
         return no_such_operation(call);
     }
     match find_coverage(life, call) {
         Err(exception) => exception.answer(call.dialect, &call.kvp),
-        Ok(name) if call.asks("DescribeCoverage") => describe(call, &name),
+        Ok(name) if call.requests("DescribeCoverage") => describe(call, &name),
         Ok(name) => Answer::ok("image/tiff", tiff()).with(
             "Content-Disposition",
             format!("inline; filename={}.tif", name.replace(':', "__")),
@@ -34,7 +34,7 @@ pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answ
 }
 
 fn find_coverage(life: &Life, call: &OwsCall<'_>) -> Result<String, ServiceException> {
-    let asked = ["coverageid", "identifier", "identifiers", "coverage"]
+    let requested = ["coverageid", "identifier", "identifiers", "coverage"]
         .into_iter()
         .find_map(|key| call.kvp.get(key))
         .or_else(|| {
@@ -51,7 +51,7 @@ fn find_coverage(life: &Life, call: &OwsCall<'_>) -> Result<String, ServiceExcep
             )
         })?;
     let contents = life.catalog().contents;
-    let name = find_layer(&contents, call.scope, &asked.replace("__", ":")).ok();
+    let name = find_layer(&contents, call.scope, &requested.replace("__", ":")).ok();
     name.filter(|name| {
         contents
             .layers
@@ -67,7 +67,7 @@ fn find_coverage(life: &Life, call: &OwsCall<'_>) -> Result<String, ServiceExcep
         ServiceException::new(
             code,
             "coverageId",
-            format!("Could not find the requested coverage(s): {asked}"),
+            format!("Could not find the requested coverage(s): {requested}"),
         )
     })
 }

@@ -59,12 +59,12 @@ fn session_page(life: &Life, request: &Request, page: &str) -> Answer {
     let Some(session) = known else {
         return to_new_session(life, request);
     };
-    let asked = std::str::from_utf8(request.query())
+    let requested = std::str::from_utf8(request.query())
         .unwrap_or_default()
         .split(['-', '&'])
         .next()
         .and_then(|n| n.parse().ok());
-    match asked {
+    match requested {
         Some(number) if !life.sessions.has_page(session, number) => {
             Answer::redirect(on_this_host(request, "/geoserver/web/?expired"))
         }

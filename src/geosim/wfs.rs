@@ -19,21 +19,21 @@ const MAX_FEATURES: u64 = 1_000_000;
 
 pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
     let answered = match () {
-        () if call.asks("GetCapabilities") => Ok(wfs_capabilities::answer(life, request, call)),
-        () if call.asks("GetFeature") || call.asks("GetPropertyValue") => {
+        () if call.requests("GetCapabilities") => Ok(wfs_capabilities::answer(life, request, call)),
+        () if call.requests("GetFeature") || call.requests("GetPropertyValue") => {
             features(life, call, None)
         }
-        () if call.asks("GetFeatureWithLock") => {
+        () if call.requests("GetFeatureWithLock") => {
             lock(life, request, call).and_then(|lock| features(life, call, Some(lock)))
         }
-        () if call.asks("LockFeature") => lock(life, request, call).map(|lock| locked(&lock)),
-        () if call.asks("ReleaseLock") => Ok(release(life, request, call)),
-        () if call.asks("DescribeFeatureType") => describe(life, call),
-        () if call.asks("Transaction") => transaction(life, request, call),
-        () if call.asks("ListStoredQueries") || call.asks("DescribeStoredQueries") => {
+        () if call.requests("LockFeature") => lock(life, request, call).map(|lock| locked(&lock)),
+        () if call.requests("ReleaseLock") => Ok(release(life, request, call)),
+        () if call.requests("DescribeFeatureType") => describe(life, call),
+        () if call.requests("Transaction") => transaction(life, request, call),
+        () if call.requests("ListStoredQueries") || call.requests("DescribeStoredQueries") => {
             Ok(stored_queries(call))
         }
-        () if call.asks("CreateStoredQuery") || call.asks("DropStoredQuery") => {
+        () if call.requests("CreateStoredQuery") || call.requests("DropStoredQuery") => {
             Ok(stored_query_changed(life, request, call))
         }
         () => Ok(no_such_operation(call)),
@@ -53,13 +53,13 @@ fn requested_type<'a>(call: &OwsCall<'a>) -> Option<Cow<'a, str>> {
 fn find_type(
     contents: &Contents,
     call: &OwsCall<'_>,
-    asked: &str,
+    requested: &str,
 ) -> Result<String, ServiceException> {
-    let name = find_layer(contents, call.scope, asked)
-        .map_err(|_| ServiceException::unknown_feature_type(asked))?;
+    let name = find_layer(contents, call.scope, requested)
+        .map_err(|_| ServiceException::unknown_feature_type(requested))?;
     match contents.layers.get(&name).map(|layer| layer.kind) {
         Some(LayerKind::Vector { .. }) => Ok(name),
-        Some(LayerKind::Raster) | None => Err(ServiceException::unknown_feature_type(asked)),
+        Some(LayerKind::Raster) | None => Err(ServiceException::unknown_feature_type(requested)),
     }
 }
 
@@ -69,14 +69,14 @@ fn features(
     lock: Option<String>,
 ) -> Result<Answer, ServiceException> {
     let contents = life.catalog().contents;
-    let asked = requested_type(call).ok_or_else(|| {
+    let requested = requested_type(call).ok_or_else(|| {
         ServiceException::new(
             "MissingParameterValue",
             "typeName",
             "The query should specify either typeName, featureId or a stored query",
         )
     })?;
-    let name = find_type(&contents, call, &asked)?;
+    let name = find_type(&contents, call, &requested)?;
     let matched = contents
         .layers
         .get(&name)
@@ -112,13 +112,13 @@ fn requested_number(call: &OwsCall<'_>, keys: &[&str], attributes: &[&str]) -> O
 }
 
 fn requested_encoding(call: &OwsCall<'_>) -> Encoding {
-    let asked = call
+    let requested = call
         .kvp
         .get("outputformat")
         .or_else(|| xml::first_attribute(call.body, &["outputFormat"]).map(Cow::Owned))
         .unwrap_or_default();
     match call.dialect {
-        _ if asked.contains("json") => Encoding::GeoJson,
+        _ if requested.contains("json") => Encoding::GeoJson,
         Dialect::Wfs10 => Encoding::Gml2,
         Dialect::Wfs11 => Encoding::Gml31,
         _ => Encoding::Gml32,
@@ -128,7 +128,7 @@ fn requested_encoding(call: &OwsCall<'_>) -> Encoding {
 fn describe(life: &Life, call: &OwsCall<'_>) -> Result<Answer, ServiceException> {
     let contents = life.catalog().contents;
     let names: Vec<String> = match requested_type(call) {
-        Some(asked) => (asked.split(','))
+        Some(requested) => (requested.split(','))
             .map(|name| find_type(&contents, call, name))
             .collect::<Result<_, _>>()?,
         None => (contents.layers.iter())
@@ -243,14 +243,14 @@ fn unknown_lock() -> ServiceException {
 }
 
 fn lock(life: &Life, request: &Request, call: &OwsCall<'_>) -> Result<String, ServiceException> {
-    let asked = requested_type(call).ok_or_else(|| {
+    let requested = requested_type(call).ok_or_else(|| {
         ServiceException::new(
             "MissingParameterValue",
             "typeName",
             "A typename must be specified",
         )
     })?;
-    find_type(&life.catalog().contents, call, &asked)?;
+    find_type(&life.catalog().contents, call, &requested)?;
     life.note_write("LockFeature", request);
     let minutes = requested_number(call, &["expiry"], &["expiry"]).unwrap_or(5);
     Ok(life.feature_locks.take(life.controls.dice.draw(), minutes))
@@ -282,7 +282,7 @@ fn release(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
 const STORED_QUERY: &str = "urn:ogc:def:query:OGC-WFS::GetFeatureById";
 
 fn stored_queries(call: &OwsCall<'_>) -> Answer {
-    let root = if call.asks("ListStoredQueries") {
+    let root = if call.requests("ListStoredQueries") {
         "ListStoredQueriesResponse"
     } else {
         "DescribeStoredQueriesResponse"

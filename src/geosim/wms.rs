@@ -24,16 +24,16 @@ const MAX_REQUEST_KB: u64 = 65_536;
 const BYTES_PER_PIXEL: u64 = 4;
 
 pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
-    let one_of = |operations: &[&str]| operations.iter().any(|operation| call.asks(operation));
+    let one_of = |operations: &[&str]| operations.iter().any(|operation| call.requests(operation));
     match () {
-        () if call.asks("GetCapabilities") => capabilities::wms(life, request, call),
+        () if call.requests("GetCapabilities") => capabilities::wms(life, request, call),
         () if one_of(&["GetMap", "Map", "reflect", "kml", "animate", "animator"]) => {
             map(life, request, call)
         }
-        () if call.asks("GetFeatureInfo") => feature_info(life, call),
-        () if call.asks("GetLegendGraphic") => legend(life, call),
-        () if call.asks("DescribeLayer") => describe_layer(life, call),
-        () if call.asks("GetStyles") => styles(life, call),
+        () if call.requests("GetFeatureInfo") => feature_info(life, call),
+        () if call.requests("GetLegendGraphic") => legend(life, call),
+        () if call.requests("DescribeLayer") => describe_layer(life, call),
+        () if call.requests("GetStyles") => styles(life, call),
         () => no_such_operation(call),
     }
 }
@@ -89,7 +89,7 @@ fn requested_layers<'a>(request: &'a Request, call: &OwsCall<'a>) -> Option<Cow<
 }
 
 fn requested_size(call: &OwsCall<'_>) -> Result<Picture, ServiceException> {
-    let is_lenient = !call.asks("GetMap") || !call.body.is_empty();
+    let is_lenient = !call.requests("GetMap") || !call.body.is_empty();
     let default = is_lenient.then_some(256);
     let size = |key| {
         call.kvp
@@ -116,13 +116,13 @@ fn requested_size(call: &OwsCall<'_>) -> Result<Picture, ServiceException> {
 
 /// Returns an exception, or a picture of it for clients that accept only pictures.
 fn refused_map(life: &Life, call: &OwsCall<'_>, exception: &ServiceException) -> Answer {
-    let asked = call
+    let requested = call
         .kvp
         .get("exceptions")
         .unwrap_or_default()
         .to_ascii_lowercase();
-    let is_in_image = asked.ends_with("inimage");
-    if is_in_image || asked.ends_with("blank") {
+    let is_in_image = requested.ends_with("inimage");
+    if is_in_image || requested.ends_with("blank") {
         let picture = Picture {
             blank: !is_in_image,
             ..requested_size(call).unwrap_or(DEFAULT_PICTURE)

@@ -12,14 +12,14 @@ use super::xml;
 
 pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
     match () {
-        () if call.asks("GetCapabilities") => capabilities(life, request),
-        () if call.asks("DescribeProcess") => {
+        () if call.requests("GetCapabilities") => capabilities(life, request),
+        () if call.requests("DescribeProcess") => {
             Answer::ok("text/xml", respond("ProcessDescriptions", DESCRIPTION))
         }
-        () if call.asks("Execute") => execute(life, request, call),
+        () if call.requests("Execute") => execute(life, request, call),
         () if ["GetExecutionStatus", "GetExecutionResult", "Dismiss"]
             .iter()
-            .any(|name| call.asks(name)) =>
+            .any(|name| call.requests(name)) =>
         {
             execution(life, request, call)
         }
@@ -105,7 +105,7 @@ fn execute(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
 
 fn execution(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
     let id = call.kvp.get("executionid").unwrap_or_default();
-    let known = if call.asks("Dismiss") {
+    let known = if call.requests("Dismiss") {
         let dismissed = life.executions.dismiss(&id);
         if dismissed.is_some() {
             life.note_write("Dismiss", request);
