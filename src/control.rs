@@ -28,6 +28,8 @@ use crate::cluster::{
 use crate::config::{Config, UpstreamName};
 use crate::ogc::RequestClass;
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod history;
 mod rescue;
 #[cfg(test)]

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use super::fixture::end_probes;
 use super::*;
-use crate::cluster::{Cause, ProbeReport, TransitionKind, Tried};
+use crate::cluster::{Cause, TransitionKind, Tried};
 use crate::config::{MapEnvironment, Weight};
 use crate::ogc::RequestClass::Map;
 
@@ -24,29 +25,10 @@ fn config(replicas: usize) -> Config {
         .config
 }
 
-fn pass_probes(control: &Control, now: Instant) {
-    while let Some(action) = control.poll_action(now) {
-        let Action::Probe(upstream) = action else {
-            continue;
-        };
-        let report = ProbeReport {
-            outcome: Outcome::Success,
-            took: Duration::ZERO,
-        };
-        control.handle(
-            Event::Probed {
-                upstream: upstream.id,
-                report,
-            },
-            now,
-        );
-    }
-}
-
 fn up(replicas: usize) -> (Arc<Control>, Instant) {
     let now = Instant::now();
     let control = Control::new(Arc::new(config(replicas)), now);
-    pass_probes(&control, now);
+    end_probes(&control, &Outcome::Success, now);
     (control, now)
 }
 
@@ -135,7 +117,7 @@ fn an_invisible_change_is_not_published() {
         Outcome::Failure(Cause::Truncated),
         now,
     );
-    pass_probes(&control, now + Duration::from_secs(10));
+    end_probes(&control, &Outcome::Success, now + Duration::from_secs(10));
     assert!(Arc::ptr_eq(&before, &control.snapshot_full()));
 }
 
@@ -155,7 +137,7 @@ fn listeners_receive_every_transition_once_and_in_order() {
     let now = Instant::now();
     let control = Control::new(Arc::new(config(2)), now);
     let mut heard = control.transitions();
-    pass_probes(&control, now);
+    end_probes(&control, &Outcome::Success, now);
     control.set_mode("slave1", Mode::Drain, false, now).unwrap();
     let transitions: Vec<_> = std::iter::from_fn(|| heard.try_recv().ok()).collect();
     assert_eq!(
@@ -238,7 +220,7 @@ async fn a_waiter_is_woken_when_something_is_due_sooner() {
 async fn no_waiter_is_woken_when_nothing_is_due_sooner() {
     let now = Instant::now();
     let control = Control::new(Arc::new(config(2)), now);
-    pass_probes(&control, now);
+    end_probes(&control, &Outcome::Success, now);
     let woken = control.woken();
     tokio::pin!(woken);
     assert!(futures::poll!(woken).is_pending());

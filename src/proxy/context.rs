@@ -382,42 +382,14 @@ impl Attempt {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::cluster::{Action, Event, Outcome, ProbeReport};
-    use crate::config::{Config, MapEnvironment};
     use crate::control::Control;
+    use crate::control::fixture::control_up;
     use crate::metrics::Metrics;
     use crate::proxy::RunningRequests;
     use crate::proxy::upstream::peer::UpstreamPeers;
 
-    const FILE: &str = "/geofront.toml";
     const CONFIG: &str = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"";
-
-    /// A cluster that is all up.
-    fn control(now: Instant) -> Arc<Control> {
-        let loaded =
-            Config::load(Path::new(FILE), &MapEnvironment::new().file(FILE, CONFIG)).unwrap();
-        let control = Control::new(Arc::new(loaded.config), now);
-        while let Some(action) = control.poll_action(now) {
-            let Action::Probe(upstream) = action else {
-                continue;
-            };
-            let report = ProbeReport {
-                outcome: Outcome::Success,
-                took: Duration::ZERO,
-            };
-            control.handle(
-                Event::Probed {
-                    upstream: upstream.id,
-                    report,
-                },
-                now,
-            );
-        }
-        control
-    }
 
     fn context_with_an_attempt(
         control: &Control,
@@ -444,7 +416,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_in_a_hook_gives_the_place_back_and_ends_the_request() {
         let now = Instant::now();
-        let (control, running) = (control(now), RunningRequests::default());
+        let (control, running) = (control_up(CONFIG, now), RunningRequests::default());
         let ctx = context_with_an_attempt(&control, &running, now);
         let upstream = Arc::clone(&ctx.attempt.as_ref().unwrap().upstream);
         assert_eq!((upstream.load.in_flight(), running.count()), (1, 1));
@@ -459,7 +431,7 @@ mod tests {
     #[test]
     fn an_attempt_that_replaces_another_gives_its_place_back() {
         let now = Instant::now();
-        let (control, running) = (control(now), RunningRequests::default());
+        let (control, running) = (control_up(CONFIG, now), RunningRequests::default());
         let mut ctx = context_with_an_attempt(&control, &running, now);
         let upstream = Arc::clone(&ctx.attempt.as_ref().unwrap().upstream);
         ctx.attempt = None;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::admission::{ClassWaiting, Client, STANDING_AFTER, UserWaiting};
-use crate::cluster::{Action, Cause, Event, MainPreference, Mode, Outcome, ProbeReport};
+use crate::cluster::{Cause, Event, MainPreference, Mode, Outcome};
 use crate::config::{Config, Effort, MapEnvironment};
+use crate::control::fixture::end_probes;
 use crate::ogc::{self, RequestHead};
 
 const MAP: &str = "/geoserver/wms?service=WMS&request=GetMap";
@@ -33,22 +34,7 @@ impl World {
     }
 
     fn probe_all(&self, outcome: &Outcome) {
-        while let Some(action) = self.control.poll_action(self.now) {
-            let Action::Probe(upstream) = action else {
-                continue;
-            };
-            let report = ProbeReport {
-                outcome: outcome.clone(),
-                took: Duration::ZERO,
-            };
-            self.control.handle(
-                Event::Probed {
-                    upstream: upstream.id,
-                    report,
-                },
-                self.now,
-            );
-        }
+        end_probes(&self.control, outcome, self.now);
     }
 
     /// A request of `user` for this.

@@ -312,48 +312,24 @@ fn judged<'a>(session: &'a Session, ctx: &'a Context) -> JudgedRequest<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::sync::Arc;
     use std::time::Instant;
 
     use tokio::io::AsyncWriteExt;
 
     use super::*;
-    use crate::cluster::{Action, Cause, Event, ProbeReport};
-    use crate::config::{self, Config, LogFormat, MapEnvironment};
+    use crate::cluster::Cause;
+    use crate::config::{self, LogFormat};
     use crate::control::Control;
+    use crate::control::fixture::control_up;
     use crate::metrics::Metrics;
     use crate::proxy::access_log::AccessLog;
     use crate::proxy::context::Attempt;
     use crate::proxy::upstream::peer::UpstreamPeers;
     use crate::waiting_room::{Admission, WaitingRoom};
 
-    const FILE: &str = "/geofront.toml";
     const CONFIG: &str = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"\n\
          [upstreams.b]\nurl = \"http://127.0.0.1:3\"";
-
-    fn control(now: Instant) -> Arc<Control> {
-        let loaded =
-            Config::load(Path::new(FILE), &MapEnvironment::new().file(FILE, CONFIG)).unwrap();
-        let control = Control::new(Arc::new(loaded.config), now);
-        while let Some(action) = control.poll_action(now) {
-            let Action::Probe(upstream) = action else {
-                continue;
-            };
-            let report = ProbeReport {
-                outcome: Outcome::Success,
-                took: Duration::ZERO,
-            };
-            control.handle(
-                Event::Probed {
-                    upstream: upstream.id,
-                    report,
-                },
-                now,
-            );
-        }
-        control
-    }
 
     /// A request for a map, and an upstream for it that is in doubt since `now`.
     fn request_to_an_upstream_in_doubt(
@@ -406,7 +382,7 @@ mod tests {
     #[tokio::test]
     async fn a_success_counts_when_the_answer_ends_and_not_before() {
         let now = Instant::now();
-        let control = control(now);
+        let control = control_up(CONFIG, now);
         let log = AccessLog::start(&config::AccessLogDestination::Off, LogFormat::Logfmt);
         let room = WaitingRoom::new(Arc::clone(&control), Metrics::new(), now);
         let front_door = FrontDoor::new(Arc::clone(&control), Metrics::new(), room, log);
