@@ -1,7 +1,7 @@
 //! Reloads that fail, credentials that are refused, and canaries that do not appear.
 
 use super::super::{Cause, Outcome, ReloadPhase};
-use super::catalogs::{Catalogs, SECOND, with_credentials};
+use super::catalogs::{Catalogs, SECOND, fails_canary_of_a, fails_reload_of_a, with_credentials};
 use super::fixture::config;
 use crate::config::Credentials;
 use crate::ogc::RequestClass;
@@ -9,20 +9,8 @@ use crate::ogc::RequestClass;
 #[test]
 fn a_replica_that_fails_its_reload_is_reported_and_tried_again_and_does_not_hold_up_the_others() {
     let mut catalogs = Catalogs::fresh(3);
-    catalogs.reload_answers = |name| {
-        if name == "a" {
-            Err(Cause::Status(500))
-        } else {
-            Ok(())
-        }
-    };
-    catalogs.canary = |name| {
-        if name == "a" {
-            Outcome::Failure(Cause::Status(500))
-        } else {
-            Outcome::Success
-        }
-    };
+    catalogs.reload_answers = fails_reload_of_a;
+    catalogs.canary = fails_canary_of_a;
     catalogs.publish();
     catalogs.live(SECOND * 12);
     assert!(
@@ -247,13 +235,7 @@ fn a_replica_that_fails_its_canary_in_another_way_than_the_main_stays_out() {
 fn while_the_canary_is_in_doubt_a_replica_whose_reload_failed_stays_out_until_one_is_done() {
     let mut catalogs = Catalogs::fresh(3);
     catalogs.canary = |_| Outcome::Failure(Cause::Status(500));
-    catalogs.reload_answers = |name| {
-        if name == "a" {
-            Err(Cause::Status(500))
-        } else {
-            Ok(())
-        }
-    };
+    catalogs.reload_answers = fails_reload_of_a;
     catalogs.publish();
     catalogs.live(SECOND * 30);
     assert_eq!(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::{
     Action, Cause, Event, HealthState, LocalFault, Memory, Mode, Outcome, ReloadPhase, Remembered,
 };
-use super::catalogs::{Catalogs, SECOND, with_credentials};
+use super::catalogs::{Catalogs, SECOND, fails_canary_of_a, fails_reload_of_a, with_credentials};
 use super::fixture::{World, config};
 use crate::config::{Config, MainReads};
 use crate::ogc::RequestClass;
@@ -490,20 +490,8 @@ fn a_reload_that_never_reached_geoserver_returns_the_replica_at_once_and_without
 #[test]
 fn a_replica_that_may_be_empty_does_not_return_because_another_reload_did_not_reach_it() {
     let mut catalogs = Catalogs::fresh(2);
-    catalogs.reload_answers = |name| {
-        if name == "a" {
-            Err(Cause::Status(500))
-        } else {
-            Ok(())
-        }
-    };
-    catalogs.canary = |name| {
-        if name == "a" {
-            Outcome::Failure(Cause::Status(500))
-        } else {
-            Outcome::Success
-        }
-    };
+    catalogs.reload_answers = fails_reload_of_a;
+    catalogs.canary = fails_canary_of_a;
     catalogs.publish();
     catalogs.live(SECOND * 5);
     catalogs.reload_answers = |_| Err(Cause::Connect("no route to host".to_owned()));

@@ -38,6 +38,22 @@ pub(super) struct Catalogs {
     pub(super) log: Vec<String>,
 }
 
+/// The reload of the replica `a` fails.
+pub(super) fn fails_reload_of_a(name: &str) -> Result<(), Cause> {
+    match name {
+        "a" => Err(Cause::Status(500)),
+        _ => Ok(()),
+    }
+}
+
+/// The canary of the replica `a` fails.
+pub(super) fn fails_canary_of_a(name: &str) -> Outcome {
+    match name {
+        "a" => Outcome::Failure(Cause::Status(500)),
+        _ => Outcome::Success,
+    }
+}
+
 pub(super) fn with_credentials(mut config: Config) -> Config {
     let password = Secret::new("secret".to_owned());
     config.geoserver.credentials = Credentials::Basic {
