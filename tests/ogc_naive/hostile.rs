@@ -9,7 +9,7 @@ use crate::oracle::Request;
 use crate::spelling::{Spelling, spelling};
 
 /// Addresses of every part of GeoServer, below its context.
-const ADDRESSES: [&str; 80] = [
+const ADDRESSES: [&str; 82] = [
     "",
     "ows",
     "wms",
@@ -83,6 +83,8 @@ const ADDRESSES: [&str; 80] = [
     "a/b/c/wfs",
     "a/b/c/ows",
     "mapml/viewer/a",
+    "gwc/rest/masstruncate",
+    "gwc/rest/seed/a.json",
     "pdf/create.json",
     "pdf/info.json",
     "pdf/1.pdf.printout",

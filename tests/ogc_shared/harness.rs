@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use geofront::config::{Config, MapEnvironment};
-
+use geofront::named_upstream::changes_nothing_shared;
 use geofront::ogc::{
     BodyNeed, BodyReader, Classified, RequestClass, RequestHead, Retryable, Span, body_need,
     classify, error_shape, normalise_path, retry,
@@ -218,6 +218,7 @@ pub(crate) fn check(request: &Request) {
         "{}\npasses for a light request as {found:?}, and some server takes it for {work:?}",
         input_of(request).escape_ascii()
     );
+    check_named(request, &found);
     // Replicas serve reads, and processes where they are configured to.
     let may_leave_the_main =
         found.class.is_read() || found.class == RequestClass::Process && !found.stays_on_main();
@@ -227,6 +228,36 @@ pub(crate) fn check(request: &Request) {
     assert!(
         change.is_none() || !may_leave_the_main,
         "{}\nmay go to a replica as {found:?}, and some server takes it for {change:?}",
+        input_of(request).escape_ascii()
+    );
+}
+
+/// Checks that what may be asked of a named replica changes nothing but its own tile cache.
+fn check_named(request: &Request, found: &Classified) {
+    if !changes_nothing_shared(&head(request), found, &request.context) {
+        return;
+    }
+    let is_safe = matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS");
+    let is_of_cache = |path: &Vec<String>| {
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        matches!(
+            names.as_slice(),
+            ["gwc", "rest", "seed", ..] | ["gwc", "rest", "masstruncate"]
+        )
+    };
+    let change = oracle::meanings(request)
+        .into_iter()
+        .find(|meaning| match meaning.class {
+            RequestClass::Transaction => true,
+            RequestClass::Process => meaning.acts(),
+            RequestClass::Admin => {
+                !is_safe && !oracle::paths_below(request).iter().all(is_of_cache)
+            }
+            _ => false,
+        });
+    assert!(
+        change.is_none(),
+        "{}\nmay name a replica as {found:?}, and some server takes it for {change:?}",
         input_of(request).escape_ascii()
     );
 }
