@@ -148,6 +148,35 @@ fn check_warns_of_a_name_that_does_not_resolve_and_is_content() {
 }
 
 #[test]
+fn check_warns_of_rules_that_lead_the_main_away_for_nothing() {
+    let warned = |conditions: &str| {
+        let rule = format!("{CLUSTER}[[routes]]\nupstreams = 'replica1'\n{conditions}\n");
+        let files = Files::new(&[("geofront.toml", &rule)]);
+        let said = geofront(&["check", &files.text("geofront.toml")]);
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{conditions}");
+        said.out.contains("`upstreams` has no effect")
+    };
+    for conditions in [
+        "operation = 'Transaction'",
+        "operation = ['LockFeature', 'PutStyles']\nlayer = 'topp:*'",
+        "path = '/rest/**'",
+        "path = ['/gwc/rest/**', '/web/**', '/rest']",
+    ] {
+        assert!(warned(conditions), "{conditions}");
+    }
+    for conditions in [
+        "operation = ['Transaction', 'GetFeature']",
+        "operation = 'Execute'",
+        "path = ['/rest/**', '/wfs']",
+        "path = '/rests/**'",
+        "path = '/rest/**'\nclass = 'feature'",
+        "workspace = 'topp'",
+    ] {
+        assert!(!warned(conditions), "{conditions}");
+    }
+}
+
+#[test]
 fn check_shows_every_problem_and_exits_78() {
     let wrong = CLUSTER
         .replace("role = 'main'", "role = 'boss'")
@@ -280,6 +309,18 @@ fn explain_names_the_class_and_the_destination_of_a_request() {
         "goes to      replica1 (weight 100); main when none of them serves\n",
     ] {
         assert!(said.out.contains(part), "`{part}` is not in:\n{}", said.out);
+    }
+}
+
+#[test]
+fn explain_refuses_what_is_no_method_or_no_header() {
+    for (words, complaint) in [
+        (&["B A D", "/x"][..], "`B A D` is no method"),
+        (&["/x", "--header", "bad"][..], "`bad` is no header"),
+    ] {
+        let said = geofront(&[&["explain"], words].concat());
+        assert_eq!((said.code, said.out.as_str()), (64, ""));
+        assert!(said.err.contains(complaint), "{}", said.err);
     }
 }
 

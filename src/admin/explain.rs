@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::App;
 use super::api::{failure, json, unread};
 use crate::config::UpstreamName;
-use crate::explanation::{Explanation, Missing, Question};
+use crate::explanation::{self, Explanation, Missing, Question};
 
 /// Maximum size of the JSON of a question: the largest head that is accepted, and more of a body
 /// than people paste.
@@ -21,9 +21,6 @@ pub(super) const MAX_QUESTION: usize = 256 * 1024;
 
 /// Maximum number of headers of a question.
 const MAX_HEADERS: usize = 128;
-
-/// Maximum length of a method, as for clients.
-const MAX_METHOD: usize = 32;
 
 /// The body of `POST /api/explain`. Everything but `url` may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -128,11 +125,7 @@ fn question_of(order: ExplainOrder) -> Result<Question, String> {
         .as_deref()
         .map(str::trim)
         .filter(|m| !m.is_empty());
-    if let Some(method) = method.filter(|method| !is_method(method)) {
-        return Err(format!(
-            "`{method}` is no method: it must be at most {MAX_METHOD} letters without blanks"
-        ));
-    }
+    method.map_or(Ok(()), explanation::check_method)?;
     if order.headers.len() > MAX_HEADERS {
         return Err(format!("more than {MAX_HEADERS} headers"));
     }
@@ -143,7 +136,7 @@ fn question_of(order: ExplainOrder) -> Result<Question, String> {
     let url = order.url.trim();
     let question = Question::new(method, url, body)
         .ok_or_else(|| format!("`{url}` is no URL: it must start with http://, https:// or /"))?
-        .with_headers(&order.headers);
+        .with_headers(&order.headers)?;
     let header = |wanted: &str| {
         let found = question.headers.iter().find(|(name, _)| name == wanted);
         found.map(|(_, value)| value.clone())
@@ -156,8 +149,4 @@ fn question_of(order: ExplainOrder) -> Result<Question, String> {
         address: order.from,
         ..question
     })
-}
-
-fn is_method(method: &str) -> bool {
-    method.len() <= MAX_METHOD && method.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-')
 }

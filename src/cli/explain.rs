@@ -7,7 +7,7 @@ use super::args;
 use super::exit::{Exit, Failure};
 use super::load_config;
 use crate::config::{Config, MapEnvironment};
-use crate::explanation::{Explanation, Missing, Question};
+use crate::explanation::{self, Explanation, Missing, Question};
 
 /// A configuration in which every key has its default, with credentials for reloads.
 const SMALLEST: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:8180'\nrole = 'main'\n\
@@ -46,19 +46,23 @@ fn read(options: &args::Explain) -> Result<Question, Failure> {
             other.len()
         ),
     };
+    method
+        .map_or(Ok(()), explanation::check_method)
+        .map_err(Failure::usage)?;
     let body = options.body.as_deref().map(read_body).transpose()?;
     let question = Question::new(method, url, body).ok_or_else(|| {
         Failure::usage(format!(
             "`{url}` is no URL: it must start with http://, https:// or /"
         ))
     })?;
-    Ok(Question {
+    Question {
         content_type: options.body.as_ref().map(|_| options.content_type.clone()),
         content_encoding: options.content_encoding.clone(),
         address: options.from,
         ..question
     }
-    .with_headers(&options.headers))
+    .with_headers(&options.headers)
+    .map_err(Failure::usage)
 }
 
 /// Maximum size of a body file. geofront itself never reads more of a body to classify it.

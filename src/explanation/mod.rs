@@ -12,6 +12,7 @@ mod route;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use http::HeaderName;
 use percent_encoding::percent_decode;
 use serde::Serialize;
 
@@ -94,15 +95,36 @@ impl Question {
         })
     }
 
-    /// Adds headers as typed: `Name: value`.
-    #[must_use]
-    pub fn with_headers(mut self, headers: &[String]) -> Self {
+    /// Adds headers as typed: `Name: value`. Returns the complaint about one that is none.
+    pub fn with_headers(mut self, headers: &[String]) -> Result<Self, String> {
         let header = |text: &String| {
-            let (name, value) = text.split_once(':').unwrap_or((text, ""));
-            (name.trim().to_ascii_lowercase(), value.trim().to_owned())
+            let (name, value) = text.split_once(':')?;
+            let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+            Some((name.as_str().to_owned(), value.trim().to_owned()))
         };
-        self.headers.extend(headers.iter().map(header));
-        self
+        for text in headers {
+            let header = header(text)
+                .ok_or_else(|| format!("`{text}` is no header: it must be `Name: value`"))?;
+            self.headers.push(header);
+        }
+        Ok(self)
+    }
+}
+
+/// Maximum length of a method, in bytes.
+const MAX_METHOD: usize = 32;
+
+/// Returns the complaint about a method that no request can have.
+pub fn check_method(method: &str) -> Result<(), String> {
+    let is_method = !method.is_empty()
+        && method.len() <= MAX_METHOD
+        && method.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
+    if is_method {
+        Ok(())
+    } else {
+        Err(format!(
+            "`{method}` is no method: it must be at most {MAX_METHOD} letters without blanks"
+        ))
     }
 }
 

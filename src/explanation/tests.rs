@@ -133,7 +133,8 @@ fn the_rule_that_a_request_follows_is_named_with_what_it_does() {
     );
     let coverage = Question::new(None, "/geoserver/wcs?request=GetCoverage", None)
         .unwrap()
-        .with_headers(&["X-TEAM:  maps-1".to_owned()]);
+        .with_headers(&["X-TEAM:  maps-1".to_owned()])
+        .unwrap();
     let coverage = Explanation::new(&coverage, &config(&rules));
     assert_eq!(
         (coverage.fact("rule"), coverage.fact("goes to")),
@@ -364,7 +365,7 @@ fn for_node(
         address: from.map(|from| from.parse().unwrap()),
         ..Question::new(Some(method), target, None).unwrap()
     };
-    Explanation::new(&question.with_headers(&headers), &config)
+    Explanation::new(&question.with_headers(&headers).unwrap(), &config)
 }
 
 const TOKEN: &[&str] = &["X-Geofront-Token: s3cret"];
@@ -402,4 +403,20 @@ fn a_request_that_may_not_name_its_upstream_is_refused_as_by_the_front_door() {
     let write = "/geoserver/rest/workspaces";
     assert!(refused(for_node("b", "POST", write, None, TOKEN)).contains("only the main"));
     assert!(!for_node("m", "POST", write, None, TOKEN).is_refused);
+}
+
+#[test]
+fn what_is_no_header_or_no_method_is_refused() {
+    for text in ["bad", ": x", "a b: c", ""] {
+        let question = Question::new(None, "/a", None).unwrap();
+        let complaint = question.with_headers(&[text.to_owned()]).unwrap_err();
+        assert_eq!(
+            complaint,
+            format!("`{text}` is no header: it must be `Name: value`")
+        );
+    }
+    for method in ["B A D", "", "GET/", &"A".repeat(33)] {
+        assert!(check_method(method).is_err(), "{method}");
+    }
+    assert!(check_method("M-SEARCH").is_ok());
 }

@@ -55,7 +55,7 @@ pub use error_shape::{ErrorShape, error_shape};
 pub use format::requests_format;
 pub use glob::{Case, Glob};
 pub use metatile::metatile;
-pub use operation::{operations, service_by_name};
+pub use operation::{class_of_operation, operations, service_by_name};
 pub use path::normalise_path;
 pub use path_pattern::PathPattern;
 pub use processes::{CatalogEffect, ProcessName, Processes, changes_catalog};

@@ -81,6 +81,14 @@ pub fn operations(service: Service) -> impl Iterator<Item = &'static str> {
     of_service(service).iter().map(|operation| operation.name)
 }
 
+/// Returns the class of the operation `name` of `service`, as the standard spells it.
+pub fn class_of_operation(service: Service, name: &str) -> Option<RequestClass> {
+    let operation = of_service(service)
+        .iter()
+        .find(|operation| operation.name == name)?;
+    Some(operation.class)
+}
+
 /// Returns the operations of `service`, grouped by class.
 fn of_service(service: Service) -> &'static [Operation] {
     match service {

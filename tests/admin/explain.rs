@@ -189,6 +189,7 @@ async fn what_is_no_request_is_refused_with_the_reason() {
         (r#"{"url":"/a","more":1}"#, "unknown field `more`"),
         (r#"{"url":"/a","method":"GET /b"}"#, "`GET /b` is no method"),
         (r#"{"url":"/a","from":"here"}"#, "invalid IP address"),
+        (r#"{"url":"/a","headers":["bad"]}"#, "`bad` is no header"),
     ] {
         let refused = admin.post("/api/explain", body).await;
         assert!(

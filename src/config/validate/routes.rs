@@ -13,7 +13,8 @@ use crate::config::{
     HeaderCondition, RouteAction, RouteConditions, RouteRule, UpstreamGroup, UpstreamName,
 };
 use crate::ogc::{
-    Case, Glob, PathPattern, RequestClass, Servers, Service, operations, service_by_name,
+    Case, Glob, PathPattern, RequestClass, Servers, Service, class_of_operation, operations,
+    service_by_name,
 };
 
 /// Maximum length of the name of a rule, in bytes.
@@ -240,8 +241,16 @@ impl Check<'_> {
         }
     }
 
-    /// Warns about refusals that refuse less than they seem to.
+    /// Warns about rules that do less than they seem to.
     fn keeps_its_promise(&mut self, route: &RouteRule, at: At) {
+        if leads_the_main_away(route) {
+            let what = format!(
+                "rule {}: `upstreams` has no effect, because the main alone serves what its conditions describe (changes, \
+                 administration, the web interface)",
+                route.name
+            );
+            self.warn(&what, at);
+        }
         if route.action != RouteAction::Refuse {
             return;
         }
@@ -273,6 +282,41 @@ impl Check<'_> {
             self.warn(&what, at);
         }
     }
+}
+
+/// Addresses whose requests the main alone serves.
+const OF_THE_MAIN: [&str; 3] = ["/rest", "/gwc/rest", "/web"];
+
+/// True for a rule whose upstreams get none of the requests that it describes, by their operations
+/// or by their addresses. Its class would decide instead.
+fn leads_the_main_away(route: &RouteRule) -> bool {
+    let RouteAction::Send {
+        class: None,
+        group: Some(_),
+    } = &route.action
+    else {
+        return false;
+    };
+    let RouteConditions {
+        paths,
+        services,
+        operations,
+        ..
+    } = &route.conditions;
+    let of_services = |operation: &&'static str| {
+        let any = Service::ALL.iter();
+        any.filter(|service| services.is_empty() || services.contains(service))
+            .filter_map(|service| class_of_operation(*service, operation))
+            .all(|class| matches!(class.row().served_by, Servers::Main { .. }))
+    };
+    let is_of_the_main = |path: &PathPattern| {
+        OF_THE_MAIN.iter().any(|address| {
+            let below = path.as_str().strip_prefix(address);
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    };
+    !operations.is_empty() && operations.iter().all(of_services)
+        || !paths.is_empty() && paths.iter().all(is_of_the_main)
 }
 
 const ACTIONS: &str = "a rule has one of: `refuse = true`, `allow = true`, or `class` and `upstreams` or one of the two";
