@@ -15,7 +15,7 @@ use crate::mix::Mix;
 pub(crate) enum Kind {
     Tile,
     Map,
-    /// WFS and WPS, half and half.
+    /// WFS and WPS, half and half, or maps to print.
     Heavy,
 }
 
@@ -24,6 +24,8 @@ pub(crate) struct Arrival {
     /// From the start of the run.
     pub(crate) at: Duration,
     pub(crate) kind: Kind,
+    /// True for a heavy request that is a map of many pixels.
+    pub(crate) is_print: bool,
     /// On an idle replica of full speed.
     pub(crate) work: Duration,
     /// Chance for whatever else the request is made of: its tile, its user.
@@ -43,6 +45,8 @@ pub(crate) struct Phase {
 pub(crate) struct Burst {
     pub(crate) at: Duration,
     pub(crate) jobs: usize,
+    /// True if the jobs are maps to print.
+    pub(crate) are_prints: bool,
     pub(crate) work: Duration,
 }
 
@@ -71,6 +75,7 @@ impl Plan {
             let job = |_| Arrival {
                 at: burst.at,
                 kind: Kind::Heavy,
+                is_print: burst.are_prints,
                 work: burst.work,
                 chance: dice.draw(),
             };
@@ -111,6 +116,7 @@ fn arrival(at: Duration, mix: &Mix, dice: &Dice) -> Arrival {
     Arrival {
         at,
         kind,
+        is_print: false,
         work: time.draw(dice),
         chance: dice.draw(),
     }

@@ -16,6 +16,7 @@ pub(crate) fn target(arrival: &Arrival, number: usize) -> String {
     let what = match arrival.kind {
         Kind::Tile => tile(arrival.chance % SIDE, arrival.chance / SIDE % SIDE),
         Kind::Map => MAP.to_owned(),
+        Kind::Heavy if arrival.is_print => PRINT.to_owned(),
         Kind::Heavy if arrival.chance.is_multiple_of(2) => FEATURES.to_owned(),
         Kind::Heavy => PROCESS.to_owned(),
     };
@@ -27,6 +28,9 @@ pub(crate) fn target(arrival: &Arrival, number: usize) -> String {
 
 const MAP: &str = "/geoserver/wms?SERVICE=WMS&VERSION=1.3.0&REQUEST=GetMap&LAYERS=geor:public_layer&STYLES=&FORMAT=image/png\
     &CRS=EPSG:3857&BBOX=-626172,5009377,0,5635549&WIDTH=512&HEIGHT=512";
+/// A page of A3 at 240 dpi.
+const PRINT: &str = "/geoserver/wms?SERVICE=WMS&VERSION=1.3.0&REQUEST=GetMap&LAYERS=geor:public_layer&STYLES=&FORMAT=image/png\
+    &CRS=EPSG:3857&BBOX=-626172,5009377,0,5635549&WIDTH=4000&HEIGHT=2800";
 const FEATURES: &str = "/geoserver/wfs?SERVICE=WFS&VERSION=2.0.0&REQUEST=GetFeature&TYPENAMES=geor:municipalities&OUTPUTFORMAT=application/json";
 const PROCESS: &str =
     "/geoserver/wps?SERVICE=WPS&VERSION=1.0.0&REQUEST=Execute&IDENTIFIER=gs:Aggregate";

@@ -243,7 +243,14 @@ pub(crate) fn all(lengths: &Lengths) -> Vec<Scenario> {
     let burst = |model, targets| {
         let name = "bursts of twenty 5-second jobs, load 0.5";
         Scenario {
-            plan: bursts(lengths),
+            plan: bursts(lengths, false),
+            ..Scenario::steady(lengths, name, model, 0.5, targets)
+        }
+    };
+    let prints = |model, targets| {
+        let name = "bursts of twenty maps to print, load 0.5";
+        Scenario {
+            plan: bursts(lengths, true),
             ..Scenario::steady(lengths, name, model, 0.5, targets)
         }
     };
@@ -266,6 +273,7 @@ pub(crate) fn all(lengths: &Lengths) -> Vec<Scenario> {
         steady("one at half speed, load 0.85", shared, SHARED).with_speeds(ONE_AT_HALF_SPEED),
         burst(slots, &[Target::TileP99(0.05), Target::InTime]),
         burst(shared, &[Target::TileP99(1.0), Target::InTime]),
+        prints(slots, &[Target::TileP99(0.05), Target::InTime]),
         trouble(
             "brownout, load 0.55",
             slots,
@@ -286,10 +294,12 @@ pub(crate) fn all(lengths: &Lengths) -> Vec<Scenario> {
     ]
 }
 
-fn bursts(lengths: &Lengths) -> Plan {
+/// Twenty jobs of five seconds at once, from time to time.
+fn bursts(lengths: &Lengths, are_prints: bool) -> Plan {
     let burst = |number| Burst {
         at: lengths.warm_up + lengths.burst_gap * number,
         jobs: 20,
+        are_prints,
         work: seconds(5),
     };
     let lasts = lengths.warm_up + lengths.burst_gap * lengths.bursts;

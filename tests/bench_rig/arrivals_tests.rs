@@ -97,6 +97,7 @@ fn loads_follow_their_phases_and_a_burst_comes_at_once() {
         load,
     };
     let burst = Burst {
+        are_prints: false,
         at: Duration::from_secs(30),
         jobs: 20,
         work: Duration::from_secs(5),

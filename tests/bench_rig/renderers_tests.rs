@@ -7,6 +7,7 @@ use crate::renderers::{Model, Renderers};
 
 fn job(ms: u64) -> Arrival {
     Arrival {
+        is_print: false,
         at: Duration::ZERO,
         kind: Kind::Map,
         work: Duration::from_millis(ms),

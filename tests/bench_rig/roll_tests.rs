@@ -17,6 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn arrival(kind: Kind, chance: u64) -> Arrival {
     Arrival {
+        is_print: false,
         at: Duration::ZERO,
         kind,
         work: Duration::ZERO,

@@ -12,6 +12,7 @@ use crate::trouble::{Episode, Trouble};
 
 fn at(ms: u64, kind: Kind, work: u64) -> Arrival {
     Arrival {
+        is_print: false,
         at: Duration::from_millis(ms),
         kind,
         work: Duration::from_millis(work),
@@ -103,6 +104,7 @@ fn one_server_keeps_the_textbooks_mean() {
     let mut next = || {
         at += mean(20).draw(&dice);
         Arrival {
+            is_print: false,
             at,
             kind: Kind::Tile,
             work: mean(10).draw(&dice),
@@ -125,6 +127,7 @@ fn a_burst_of_heavy_jobs_stops_tiles_in_slots_unless_their_share_is_bounded() {
             load: 0.5,
         }],
         bursts: vec![Burst {
+            are_prints: false,
             at: Duration::from_secs(5),
             jobs: 20,
             work: Duration::from_secs(5),
