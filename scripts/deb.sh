@@ -26,6 +26,7 @@ put 644 packaging/geofront.socket /lib/systemd/system/geofront.socket
 put 640 packaging/geofront.toml /etc/geofront/geofront.toml
 put 644 packaging/geofront.logrotate /etc/logrotate.d/geofront
 put 644 config/example.toml /usr/share/doc/geofront/example.toml
+put 644 config/clusters.toml /usr/share/doc/geofront/clusters.toml
 put 644 README.md /usr/share/doc/geofront/README.md
 put 644 CHANGELOG.md /usr/share/doc/geofront/CHANGELOG.md
 for page in docs/*.md; do put 644 "$page" "/usr/share/doc/geofront/$page"; done

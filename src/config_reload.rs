@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use crate::cluster::Event;
 use crate::config::{
     Change, Config, Diagnostics, Effective, Environment, Loaded, MAX_FILE_BYTES, UpstreamConfig,
+    UpstreamName,
 };
 use crate::control::Control;
 use crate::metrics::{Metrics, RELOAD_REFUSED};
@@ -94,6 +95,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The configuration at the start: its files are read, its host names are not looked up yet.
 pub struct FirstRead {
     path: PathBuf,
+    /// The cluster of the front file at `path`; `None` for the file itself.
+    cluster: Option<UpstreamName>,
+    /// The clusters of a front file, in the order of their names.
+    clusters: Vec<Self>,
     environment: SharedEnvironment,
     /// Parsed without addresses.
     parsed: Loaded,
@@ -103,7 +108,10 @@ pub struct FirstRead {
 /// The configuration at the start, with its host names looked up.
 pub struct FirstLoad {
     pub loaded: Loaded,
+    /// The clusters of a front file, in the order of their names.
+    pub clusters: Vec<Self>,
     path: PathBuf,
+    cluster: Option<UpstreamName>,
     environment: SharedEnvironment,
     sources: WatchedPaths,
     fingerprint: u64,
@@ -111,13 +119,39 @@ pub struct FirstLoad {
 }
 
 impl FirstRead {
-    /// Reads the files of the configuration.
+    /// Reads the files of the configuration, and those of its clusters.
     pub fn new(path: &Path, environment: &SharedEnvironment) -> Result<Self, Diagnostics> {
+        let mut front = Self::of(path, None, environment)?;
+        let mut problems: Option<Diagnostics> = None;
+        for entry in front.config().clusters.entries().to_vec() {
+            match Self::of(path, Some(entry.name), environment) {
+                Ok(cluster) => front.clusters.push(cluster),
+                Err(more) => {
+                    problems = Some(match problems {
+                        Some(problems) => problems.and(more),
+                        None => more,
+                    });
+                }
+            }
+        }
+        problems.map_or(Ok(()), Err)?;
+        Loaded::check_side_by_side(front.clusters.iter().map(|cluster| &cluster.parsed))?;
+        Ok(front)
+    }
+
+    fn of(
+        path: &Path,
+        cluster: Option<UpstreamName>,
+        environment: &SharedEnvironment,
+    ) -> Result<Self, Diagnostics> {
         let recorder = Recorder::new(Arc::clone(environment));
+        let name = cluster.as_ref().map(UpstreamName::as_str);
         Ok(Self {
             path: path.to_owned(),
+            parsed: Config::load_over(path, name, &recorder, None)?,
+            cluster,
+            clusters: Vec::new(),
             environment: Arc::clone(environment),
-            parsed: Config::load(path, &recorder)?,
             recorder,
         })
     }
@@ -130,11 +164,19 @@ impl FirstRead {
     /// Looks host names up. Blocks, for name servers at most some seconds.
     pub fn look_up(self) -> Result<FirstLoad, Diagnostics> {
         let names = Names::new(Arc::clone(&self.environment));
-        let (loaded, recorder) = resolved(&self.path, Ok(self.parsed), self.recorder, &names, None);
+        let clusters = self.clusters.into_iter().map(Self::look_up);
+        let clusters = clusters.collect::<Result<_, _>>()?;
+        let place = ConfigPlace {
+            path: &self.path,
+            cluster: self.cluster.as_ref(),
+        };
+        let (loaded, recorder) = resolved(place, Ok(self.parsed), self.recorder, &names, None);
         let sources = recorder.sources();
         Ok(FirstLoad {
             loaded: loaded?,
+            clusters,
             path: self.path,
+            cluster: self.cluster,
             environment: self.environment,
             fingerprint: sources.fingerprint(&recorder),
             sources,
@@ -148,10 +190,29 @@ pub fn load(path: &Path, environment: &SharedEnvironment) -> Result<FirstLoad, D
     FirstRead::new(path, environment)?.look_up()
 }
 
+/// The place of a configuration.
+#[derive(Clone, Copy)]
+struct ConfigPlace<'p> {
+    path: &'p Path,
+    /// The cluster of the front file at `path`.
+    cluster: Option<&'p UpstreamName>,
+}
+
+impl ConfigPlace<'_> {
+    fn load(
+        self,
+        environment: &dyn Environment,
+        running: Option<&Config>,
+    ) -> Result<Loaded, Diagnostics> {
+        let cluster = self.cluster.map(UpstreamName::as_str);
+        Config::load_over(self.path, cluster, environment, running)
+    }
+}
+
 /// Looks up the names that parsing requested, and parses again with their addresses. The recorder
 /// keeps the texts, so both parse the same.
 fn resolved(
-    path: &Path,
+    place: ConfigPlace<'_>,
     parsed: Result<Loaded, Diagnostics>,
     mut recorder: Recorder,
     names: &Arc<Names>,
@@ -163,12 +224,14 @@ fn resolved(
     }
     names.look_up(&noted, PATIENCE);
     recorder.answering(names);
-    (Config::load_over(path, &recorder, running), recorder)
+    (place.load(&recorder, running), recorder)
 }
 
 /// Puts edits of the configuration in force; see the module's documentation.
 pub struct ConfigReload {
     path: PathBuf,
+    /// The cluster of the front file at `path`; `None` for the file itself.
+    cluster: Option<UpstreamName>,
     environment: SharedEnvironment,
     control: Arc<Control>,
     metrics: Arc<Metrics>,
@@ -201,10 +264,12 @@ impl ConfigReload {
         let FirstLoad {
             loaded: running,
             path,
+            cluster,
             environment,
             sources,
             fingerprint,
             names,
+            ..
         } = first;
         let state = Mutex::new(State {
             running,
@@ -213,6 +278,7 @@ impl ConfigReload {
         });
         Self {
             path,
+            cluster,
             environment,
             control,
             metrics,
@@ -228,9 +294,12 @@ impl ConfigReload {
         let _one_at_a_time = self.turn.lock();
         let recorder = Recorder::new(Arc::clone(&self.environment));
         let running = self.state.lock().running.config.clone();
-        let parsed = Config::load_over(&self.path, &recorder, Some(&running));
-        let (loaded, recorder) =
-            resolved(&self.path, parsed, recorder, &self.names, Some(&running));
+        let place = ConfigPlace {
+            path: &self.path,
+            cluster: self.cluster.as_ref(),
+        };
+        let parsed = place.load(&recorder, Some(&running));
+        let (loaded, recorder) = resolved(place, parsed, recorder, &self.names, Some(&running));
         let sources = recorder.sources();
         // The fingerprint is of the text that was parsed: an edit during the name look-up counts as
         // another one.
@@ -275,6 +344,7 @@ impl ConfigReload {
                         .iter()
                         .map(|upstream| &upstream.name),
                 );
+                let _of_cluster = self.control.log_span().enter();
                 loaded
                     .warnings
                     .iter()
@@ -289,6 +359,7 @@ impl ConfigReload {
     }
 
     fn report(&self, outcome: &ReloadOutcome) {
+        let _of_cluster = self.control.log_span().enter();
         self.metrics.config_reloaded(outcome.label());
         match outcome {
             ReloadOutcome::Applied { revision, changes } => {

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast};
+use tracing::Span;
 
 use crate::balance::CapacityNotifier;
 use crate::cluster::{
@@ -54,11 +55,19 @@ pub struct Control {
     transitions: broadcast::Sender<Transition>,
     /// Notified of every new snapshot, without the lock.
     notifier: OnceLock<Arc<CapacityNotifier>>,
+    /// Names the cluster in log lines, where there are several.
+    log_span: Span,
 }
 
 impl Control {
     /// Creates the cluster of a configuration, with nothing known about its upstreams.
     pub fn new(config: Arc<Config>, now: Instant) -> Arc<Self> {
+        let name = config.cluster.as_ref();
+        // At the level that no configuration leaves out: the lines in it have levels of their own.
+        let log_span = name.map_or_else(
+            Span::none,
+            |name| tracing::error_span!("cluster", cluster = %name),
+        );
         let cluster = Cluster::new(config, now);
         let snapshot = ArcSwap::from_pointee(cluster.snapshot());
         let transitions = broadcast::channel(EVENT_BACKLOG).0;
@@ -70,7 +79,13 @@ impl Control {
             woken: Notify::new(),
             transitions,
             notifier: OnceLock::new(),
+            log_span,
         })
+    }
+
+    /// The span of log lines about this cluster; without effect where there is only one.
+    pub const fn log_span(&self) -> &Span {
+        &self.log_span
     }
 
     /// The current snapshot, for one look or one selection.
@@ -296,7 +311,9 @@ impl Control {
             .for_each(|transition| self.publish_transition(transition));
         drop(cluster);
         // Logged after the lock is released: a blocked log must not stop requests.
-        transitions.iter().for_each(log);
+        if !transitions.is_empty() {
+            self.log_span.in_scope(|| transitions.iter().for_each(log));
+        }
         if is_due_sooner {
             self.woken.notify_one();
         }

@@ -13,6 +13,8 @@ use geofront::ogc::RequestClass;
 
 #[path = "config_keys/acme.rs"]
 mod acme;
+#[path = "config_keys/clusters.rs"]
+mod clusters;
 #[path = "config_keys/compression.rs"]
 mod compression;
 #[path = "config_keys/cors.rs"]
@@ -26,6 +28,9 @@ mod traces;
 
 use cases::{CASES, WITHOUT_DEFAULT, WORDS};
 use example::{EXAMPLE, commented_key, header_of, keys_of_example, section_of};
+
+/// The example of a front file.
+const CLUSTERS: &str = include_str!("../config/clusters.toml");
 
 const DOCUMENTATION: &str = include_str!("../docs/configuration.md");
 
@@ -109,7 +114,11 @@ fn example_with(keys: &[&str]) -> String {
 /// `upstreams.slave1.url` -> `upstreams.NAME.url`.
 fn general(key: &str) -> String {
     match key.split('.').collect::<Vec<_>>()[..] {
-        [family @ ("listeners" | "upstreams" | "classes"), _, key] => {
+        [
+            family @ ("clusters" | "listeners" | "upstreams" | "classes"),
+            _,
+            key,
+        ] => {
             format!("{family}.NAME.{key}")
         }
         ["routes", _, key] => format!("routes.N.{key}"),
@@ -126,7 +135,8 @@ fn every_key_changes_the_configuration_and_the_change_is_reported() {
             .chain(acme::CASES)
             .chain(cors::CASES)
             .chain(traces::CASES)
-            .chain(compression::CASES);
+            .chain(compression::CASES)
+            .chain(clusters::CASES);
         let mut cases = CASES.iter().chain(more);
         let Some((_, before, after)) = cases.find(|(case, _, _)| *case == key) else {
             panic!("`{key}` has no case: what does it change?");
@@ -155,7 +165,8 @@ fn every_key_changes_the_configuration_and_the_change_is_reported() {
             + acme::CASES.len()
             + cors::CASES.len()
             + traces::CASES.len()
-            + compression::CASES.len(),
+            + compression::CASES.len()
+            + clusters::CASES.len(),
         known_keys().len(),
         "a case for a key that is not there"
     );
@@ -203,9 +214,13 @@ fn the_example_is_a_working_configuration_of_defaults() {
 #[test]
 fn every_key_is_in_the_example() {
     let in_example: Vec<_> = keys_of_example().iter().map(|key| general(key)).collect();
+    // A file has clusters or upstreams.
+    let in_clusters = load(CLUSTERS).effective.into_iter().map(|entry| entry.key);
+    let in_clusters: Vec<_> = in_clusters.map(|key| general(&key)).collect();
     for key in known_keys() {
+        let is_of_cluster = key.starts_with("clusters.");
         assert!(
-            in_example.contains(&key),
+            in_example.contains(&key) || is_of_cluster && in_clusters.contains(&key),
             "config/example.toml does not show `{key}`"
         );
     }
@@ -260,9 +275,11 @@ fn every_key_is_in_the_documentation() {
 
 #[test]
 fn every_key_is_among_the_effective_ones() {
-    let effective: Vec<_> = load_case("+TLSRULE")
+    let (one, several) = (load_case("+TLSRULE"), load(CLUSTERS));
+    let effective: Vec<_> = one
         .effective
         .iter()
+        .chain(&several.effective)
         .map(|entry| general(&entry.key))
         .collect();
     for key in known_keys() {

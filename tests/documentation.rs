@@ -58,7 +58,9 @@ static PAIR: LazyLock<(String, String)> = LazyLock::new(|| {
 });
 
 fn problems_of(configuration: &str) -> Option<String> {
-    let whole = if configuration.contains("role = \"main\"") {
+    let is_whole =
+        configuration.contains("role = \"main\"") || configuration.contains("[clusters.");
+    let whole = if is_whole {
         configuration.to_owned()
     } else {
         format!("{configuration}{CLUSTER}")

@@ -64,6 +64,7 @@ fn record(end: End) -> Record<'static> {
         user: None,
         route: Some("inside-only"),
         named: Some("replica1"),
+        cluster: Some("city"),
         trace: Some(TraceId::random()),
     }
 }

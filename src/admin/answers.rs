@@ -20,6 +20,9 @@ use crate::unix_time::rfc3339;
 /// `GET /api/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
+    /// The name of the cluster; left out where there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     pub version: String,
     /// Revision of the configuration in force.
     pub revision: u64,
@@ -38,6 +41,46 @@ pub struct Status {
     /// or none could be chosen.
     pub chosen_layer: Option<String>,
     pub upstreams: Vec<Upstream>,
+}
+
+/// `GET /api/clusters`, where a front file has several clusters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overview {
+    pub version: String,
+    /// Every cluster is ready; the result of `/readyz`.
+    pub ready: bool,
+    pub stopping: bool,
+    pub uptime_seconds: u64,
+    /// The last reload of the front file; `null` until the first.
+    pub last_reload: Option<LastReload>,
+    /// Conditions of the process, such as those of its certificates.
+    pub conditions: Vec<Condition>,
+    /// In the order of their names.
+    pub clusters: Vec<ClusterOverview>,
+}
+
+/// One cluster of [`Overview`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterOverview {
+    pub name: String,
+    /// The hosts under which clients reach it.
+    pub hosts: Vec<String>,
+    /// The path below which clients reach it; empty for every path.
+    pub path: String,
+    /// Revision of its configuration in force.
+    pub revision: u64,
+    pub ready: bool,
+    /// The reason why it is not ready.
+    pub not_ready: Option<String>,
+    /// The last reload of its configuration; `null` until the first.
+    pub last_reload: Option<LastReload>,
+    /// Number of its upstreams.
+    pub upstreams: usize,
+    /// Number of those that get requests.
+    pub eligible: usize,
+    pub in_flight: u32,
+    pub waiting: usize,
+    pub conditions: Vec<Condition>,
 }
 
 /// The outcome of the last config reload.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::KeepAlive;
 use axum::response::{Html, IntoResponse, Response, Sse};
@@ -26,7 +26,7 @@ use crate::unix_time::since_1970;
 /// vanished.
 const EVENT_KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-const SCRIPT: &str = "text/javascript; charset=utf-8";
+pub(super) const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 pub(super) async fn page() -> Html<&'static str> {
     Html(include_str!("page.html"))
@@ -85,6 +85,7 @@ fn status_of(state: &AdminState, now: Instant) -> Status {
         Upstream::new(upstream, totals.requests, totals.errors)
     };
     Status {
+        cluster: state.cluster(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         revision: cluster.revision,
         ready: state.not_ready().is_none(),
@@ -288,7 +289,11 @@ pub(super) async fn requests(
     compact_json(&answer)
 }
 
-pub(super) async fn not_found() -> Response {
+pub(super) async fn not_found(request: Request) -> Response {
+    if request.uri().path().starts_with("/clusters/") {
+        let only = "this geofront has one cluster without a name: leave --cluster out";
+        return failure(StatusCode::NOT_FOUND, only);
+    }
     let endpoints = "there is: /, /healthz, /readyz, /metrics, /api/status, /api/config, /api/events, /api/history, /api/requests, \
         /api/catalog/history, \
         POST /api/upstreams/NAME/mode, POST /api/config/reload, POST /api/catalog/sync, \

@@ -27,9 +27,10 @@ use crate::config::Secret;
 pub(crate) const MARK: &str = "x-geofront";
 
 /// Paths that need no token.
-const OPEN_PATHS: [&str; 7] = [
+const OPEN_PATHS: [&str; 8] = [
     "/",
     "/page.css",
+    "/clusters.js",
     "/charts.js",
     "/page.js",
     "/explain.js",
@@ -84,6 +85,7 @@ pub(super) fn admit(
     listener: SocketAddr,
     token: Option<&Secret>,
 ) -> Result<(), Denied> {
+    let path = within_cluster(path);
     let on_loopback = listener.ip().is_loopback();
     if on_loopback && !names_us(headers, listener.ip()) {
         return Err(Denied::ForeignHost);
@@ -100,6 +102,14 @@ pub(super) fn admit(
         None if on_loopback => Ok(()),
         None => Err(Denied::TokenNotConfigured),
     }
+}
+
+/// The path below that of a cluster, whose page is as open as that of a geofront with only one.
+fn within_cluster(path: &str) -> &str {
+    let Some(rest) = path.strip_prefix("/clusters/") else {
+        return path;
+    };
+    rest.find('/').map_or("/", |end| &rest[end..])
 }
 
 /// True for methods that change nothing.
@@ -375,6 +385,40 @@ mod tests {
             let verdict = checked_with(&method, LOOPBACK, None, "/", &[host]);
             assert_eq!(verdict, Err(Denied::NoMark), "{method}");
         }
+    }
+
+    #[test]
+    fn below_a_cluster_the_same_paths_are_open() {
+        let status = |path: &str| {
+            checked(
+                EVERYWHERE,
+                Some("s3cret"),
+                path,
+                &[("host", "front.example:9090")],
+            )
+        };
+        for path in [
+            "/clusters/a/",
+            "/clusters/a",
+            "/clusters/a/page.js",
+            "/clusters/a/readyz",
+        ] {
+            assert_eq!(status(path), Ok(()), "{path}");
+        }
+        for path in [
+            "/clusters/a/api/status",
+            "/clusters/a/b/",
+            "/clusters/a/clusters/b/",
+            "/clusters/a//",
+            "/clustersa/",
+            "/api/clusters",
+        ] {
+            assert_eq!(status(path), Err(Denied::NoToken), "{path}");
+        }
+        let visit = [("host", "localhost"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(checked(LOOPBACK, None, "/clusters/a/", &visit), Ok(()));
+        let read = checked(LOOPBACK, None, "/clusters/a/api/status", &visit);
+        assert_eq!(read, Err(Denied::ForeignOrigin));
     }
 
     #[test]

@@ -18,11 +18,14 @@
 //! POST /api/explain                 answers::ExplainOrder: the decision about a request
 //! ```
 //!
+//! With several clusters, these are below `/clusters/NAME/`, and [`clusters`] answers above them.
+//!
 //! [`guard`] controls access, [`listener`] and [`places`] bound connections, [`api`] answers.
 //! Nothing here decides about the cluster: it calls [`Control`] and [`ConfigReload`].
 
 pub mod answers;
 mod api;
+mod clusters;
 mod events;
 mod explain;
 mod guard;
@@ -45,6 +48,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use futures::future::join_all;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -131,6 +135,12 @@ impl AdminState {
         })
     }
 
+    /// The name of the cluster; `None` where there is only one.
+    fn cluster(&self) -> Option<String> {
+        let snapshot = self.control.snapshot();
+        snapshot.config.cluster.as_ref().map(ToString::to_string)
+    }
+
     /// A reading for the history.
     fn reading(&self) -> Reading {
         Reading::new(
@@ -138,6 +148,17 @@ impl AdminState {
             self.metrics.counts(),
             (self.queue)().waiting(),
         )
+    }
+
+    /// Records events and samples; does not end. It receives every transition from this call on.
+    fn record(self: Arc<Self>) -> impl Future<Output = ()> + Send {
+        let transitions = self.control.transitions();
+        async move {
+            tokio::select! {
+                () = self.events.record_all(transitions) => unreachable!("the state holds the sender of transitions"),
+                () = self.history.record_all(|| self.reading()) => unreachable!("a timer does not end"),
+            }
+        }
     }
 
     /// The reason why `/readyz` fails; `None` if it succeeds.
@@ -153,25 +174,40 @@ impl AdminState {
 #[derive(Clone)]
 struct App {
     state: Arc<AdminState>,
+    /// The states of the clusters of a front file; empty where there is only one cluster.
+    clusters: Arc<[Arc<AdminState>]>,
     address: SocketAddr,
     stop: watch::Receiver<bool>,
 }
 
 /// Serves the admin endpoints until `shutdown` turns true.
 pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: watch::Receiver<bool>) {
-    let transitions = state.control.transitions();
+    serve_clusters(listener, state, Vec::new(), shutdown).await;
+}
+
+/// Serves the admin endpoints of a front file, whose own state is `state`, and of its `clusters`,
+/// until `shutdown` turns true.
+pub async fn serve_clusters(
+    listener: TcpListener,
+    state: Arc<AdminState>,
+    clusters: Vec<Arc<AdminState>>,
+    shutdown: watch::Receiver<bool>,
+) {
     let address = listener
         .local_addr()
         .expect("a bound socket has an address");
+    let states = [&state].into_iter().chain(&clusters).cloned();
+    let recording = states.map(AdminState::record).collect::<Vec<_>>();
+    let capacity = state.capacity;
     let app = App {
-        state: Arc::clone(&state),
+        state,
+        clusters: clusters.into(),
         address,
         stop: shutdown.clone(),
     };
     tokio::select! {
-        () = listener::run(listener, router(app), state.capacity, shutdown) => {}
-        () = state.events.record_all(transitions) => unreachable!("the state holds the sender of transitions"),
-        () = state.history.record_all(|| state.reading()) => unreachable!("a timer does not end"),
+        () = listener::run(listener, router(app), capacity, shutdown) => {}
+        _ = join_all(recording) => unreachable!("a timer does not end"),
     }
 }
 
@@ -190,6 +226,7 @@ pub(crate) async fn serve_beside(
     let capacity = state.capacity;
     let app = App {
         state,
+        clusters: Arc::default(),
         address,
         stop: shutdown.clone(),
     };
@@ -205,15 +242,30 @@ pub(crate) async fn serve_beside(
 }
 
 fn router(app: App) -> Router {
+    let routes = if app.clusters.is_empty() {
+        cluster_routes()
+            .route("/", get(api::page))
+            .route("/healthz", get(api::healthz))
+            .route("/metrics", get(api::metrics))
+            .with_state(app.clone())
+    } else {
+        clusters::routes(&app)
+    };
+    routes
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(limit_time))
+        .layer(middleware::from_fn_with_state(app, check_admission))
+        .layer(middleware::map_response(harden))
+}
+
+/// The routes of one cluster, without those that a process has once.
+fn cluster_routes() -> Router<App> {
     Router::new()
-        .route("/", get(api::page))
         .route("/page.css", get(api::page_style))
         .route("/charts.js", get(api::page_charts))
         .route("/page.js", get(api::page_script))
         .route("/explain.js", get(api::page_explain))
-        .route("/healthz", get(api::healthz))
         .route("/readyz", get(api::readyz))
-        .route("/metrics", get(api::metrics))
         .route("/api/status", get(api::status))
         .route("/api/config", get(api::config))
         .route("/api/config/reload", post(api::reload_config))
@@ -231,11 +283,6 @@ fn router(app: App) -> Router {
         .route("/api/upstreams/{name}/mode", post(api::set_mode))
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::wrong_method)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn(limit_time))
-        .layer(middleware::from_fn_with_state(app.clone(), check_admission))
-        .layer(middleware::map_response(harden))
-        .with_state(app)
 }
 
 async fn check_admission(

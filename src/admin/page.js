@@ -140,11 +140,14 @@ function showVerdict(status, lately) {
 
 // Talking to geofront --------------------------------------------------------------------------------------------------------
 
+// The page of one of several clusters is below the path of that cluster, and so is its API.
+const base = location.pathname.replace(/[^/]*$/, "");
+
 let asking = null;
 async function call(path, options = {}) {
   const token = sessionStorage.getItem("token");
   const headers = { ...options.headers, "X-Geofront": "page", ...(token && { Authorization: `Bearer ${token}` }) };
-  const response = await fetch(path, { ...options, headers, cache: "no-store" });
+  const response = await fetch(base + path.slice(1), { ...options, headers, cache: "no-store" });
   if (response.status !== 401) return response;
   asking ??= askToken().finally(() => asking = null);
   if (!await asking) throw new Error("a token is required");
@@ -532,10 +535,11 @@ function show(status, history) {
   heard = Date.now();
   latest = status;
   // A link sends no token.
-  document.querySelectorAll("footer a").forEach(link => link.hidden = Boolean(sessionStorage.getItem("token")));
+  document.querySelectorAll("footer a:not(#all-clusters)").forEach(link => link.hidden = Boolean(sessionStorage.getItem("token")));
   const last = status.last_reload, lately = history?.lately ?? null;
-  byId("facts").textContent = `configuration ${status.revision}` + (last ? `, read ${span(last.ago_seconds)} ago` : "") + ` · running for ${span(status.uptime_seconds)}`;
+  byId("facts").textContent = (status.cluster ? `cluster ${status.cluster} · ` : "") + `configuration ${status.revision}` + (last ? `, read ${span(last.ago_seconds)} ago` : "") + ` · running for ${span(status.uptime_seconds)}`;
   byId("version").textContent = `geofront ${status.version}`;
+  byId("all-clusters").hidden = !status.cluster;
   byId("refused").hidden = last?.outcome !== "refused";
   byId("refused").querySelector("pre").textContent = last?.error ?? "";
   showVerdict(status, lately);
@@ -585,7 +589,7 @@ const REFUSED = {
   "bad-request": "not HTTP that every server reads in the same way", "https-redirect": "it came by http to a listener that redirects to https", "https-redirect-body": "the same, with a body",
   loop: "it came back to geofront: an upstream's url points at the front door", "shutting-down": "geofront is stopping",
   "queue-full": "every slot was taken and the queue was full", "queue-timeout": "no slot came free within queue_timeout", shed: "it waited, and gave way in an overload",
-  "rate-limit": "above a rate of control_flow", "job-gone": "the upstream that began this execution, or drew this document, does not serve", route: "a rule of [[routes]] refuses it", "public-path": "the path is not below geoserver.public_path", blacklist: "the client's address is shut out",
+  "rate-limit": "above a rate of control_flow", "job-gone": "the upstream that began this execution, or drew this document, does not serve", route: "a rule of [[routes]] refuses it", "public-path": "the path is not below geoserver.public_path", "unknown-host": "no cluster has this host", "unknown-path": "no cluster has this path", blacklist: "the client's address is shut out",
   "named-upstream-untrusted": "X-Geofront-Upstream from a peer that is not in trusted_identity", "named-upstream-no-administrator": "X-Geofront-Upstream from a user without ROLE_ADMINISTRATOR",
   "named-upstream-wrong-token": "X-Geofront-Upstream with a wrong token", "named-upstream-unknown": "X-Geofront-Upstream names no upstream",
   "named-upstream-read-only": "a change was meant for a replica", "named-upstream-unreachable": "the upstream that the request names accepts no connection", "local-fault": "this machine had no file descriptor, port or memory left",

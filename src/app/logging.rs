@@ -13,7 +13,7 @@ use tracing_log::log::{self as facade, Record};
 use tracing_log::{LogTracer, NormalizeEvent};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
-use tracing_subscriber::fmt::{self as output, FmtContext};
+use tracing_subscriber::fmt::{self as output, FmtContext, FormattedFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -47,7 +47,9 @@ pub(super) fn init(log: &Log) -> LogLevelSwitch {
     let (level, switch) = reload::Layer::new(filter(log.level));
     let bridge = facade::set_boxed_logger(Box::new(PingoraLog(LogTracer::new())));
     facade::set_max_level(facade::LevelFilter::Warn);
-    let layer = output::layer().with_writer(std::io::stderr);
+    let layer = output::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
     let subscriber = tracing_subscriber::registry().with(level);
     let started = match log.format {
         LogFormat::Logfmt => subscriber.with(layer.event_format(Logfmt)).try_init(),
@@ -97,7 +99,7 @@ where
 {
     fn format_event(
         &self,
-        _ctx: &FmtContext<'_, S, N>,
+        ctx: &FmtContext<'_, S, N>,
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
@@ -124,8 +126,25 @@ where
         };
         event.record(&mut fields);
         fields.result?;
+        write_spans(ctx, &mut fields.out)?;
         writeln!(fields.out)
     }
+}
+
+/// Writes the fields of the spans around an event: the name of a cluster, of several.
+fn write_spans<S, N>(ctx: &FmtContext<'_, S, N>, out: &mut Writer<'_>) -> fmt::Result
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    for span in ctx.event_scope().into_iter().flatten() {
+        if let Some(fields) = span.extensions().get::<FormattedFields<N>>()
+            && !fields.is_empty()
+        {
+            write!(out, " {}", fields.fields)?;
+        }
+    }
+    Ok(())
 }
 
 struct Fields<'a> {
@@ -195,6 +214,7 @@ mod tests {
         let writer = lines.clone();
         let layer = output::layer()
             .with_writer(move || writer.clone())
+            .with_ansi(false)
             .event_format(Logfmt);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
         let text = String::from_utf8(lines.0.lock().clone()).unwrap();
@@ -217,6 +237,15 @@ mod tests {
             line,
             "level=info msg=\"hello you\" upstream=slave2 config_revision=3\n"
         );
+    }
+
+    #[test]
+    fn lines_within_the_span_of_a_cluster_name_it_once() {
+        let line = logged(|| {
+            let span = || tracing::error_span!("cluster", cluster = %"city");
+            span().in_scope(|| tracing::warn!(upstream = "slave1", "gone"));
+        });
+        assert_eq!(line, "level=warn msg=gone upstream=slave1 cluster=city\n");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod activation;
 mod descriptors;
 mod listeners;
 mod logging;
+mod part;
 mod stop;
 
 use std::collections::BTreeMap;
@@ -29,22 +30,21 @@ use pingora::services::listening::Service;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin::answers::Requests;
 use crate::admin::{self, AdminState};
 use crate::admission::QueueStatus;
-use crate::cluster::{Hold, OrderedMode, Tried};
-use crate::config::{Config, Diagnostics, Listener};
+use crate::cluster::{Hold, Tried};
+use crate::config::{Config, Diagnostics, Listener, shared_upstreams};
 use crate::config_reload::{self, ConfigReload, FirstLoad, FirstRead, SharedEnvironment};
 use crate::control::Control;
 use crate::driver;
 use crate::metrics::Metrics;
 use crate::proxy::access_log::AccessLog;
-use crate::proxy::{Connections, FrontDoor, Recent};
-use crate::unix_time::rfc3339;
+use crate::proxy::{Connections, FrontDoor, SharedParts};
 use crate::waiting_room::WaitingRoom;
 use activation::PassedSockets;
 use descriptors::{Budget, Workers};
 use logging::LogLevelSwitch;
+pub use part::AppPart;
 
 /// Idle upstream connections per worker thread: more than a cluster's Tomcats ever serve.
 const IDLE_UPSTREAM_CONNECTIONS: usize = 512;
@@ -62,8 +62,11 @@ pub struct App {
     pub admin: SocketAddr,
     /// The state that the admin listener shows, for other listeners.
     pub(crate) admin_state: Arc<AdminState>,
+    /// The cluster; of several, a part without upstreams that stands for the front file.
     pub control: Arc<Control>,
     pub reload: Arc<ConfigReload>,
+    /// The clusters of a front file, in the order of their names.
+    pub clusters: Vec<AppPart>,
     front_door: FrontDoor,
     room: Arc<WaitingRoom>,
     draining: Arc<AtomicBool>,
@@ -104,29 +107,26 @@ pub async fn start(path: &Path, environment: SharedEnvironment) -> Result<App, S
 
 async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, StartError> {
     let limit = descriptors::raise_limit();
-    let loaded = look_up(first).await.map_err(StartError::Config)?;
-    loaded
-        .loaded
-        .warnings
+    let mut loaded = look_up(first).await.map_err(StartError::Config)?;
+    let clusters = std::mem::take(&mut loaded.clusters);
+    let config = loaded.loaded.config.clone();
+    let configs: Vec<&Config> = clusters
         .iter()
-        .for_each(|warning| tracing::warn!("{warning}"));
-    let config = Arc::new(loaded.loaded.config.clone());
+        .map(|cluster| &cluster.loaded.config)
+        .collect();
+    for note in shared_upstreams(&configs) {
+        tracing::warn!("{note}");
+    }
     let metrics = Metrics::new();
-    let control = Control::new(Arc::clone(&config), Instant::now());
-    recall(&control, config.catalog.state_file.as_deref());
-    let reload = Arc::new(ConfigReload::new(
-        loaded,
-        Arc::clone(&control),
-        Arc::clone(&metrics),
-    ));
     let access_log = AccessLog::start(&config.log.access, config.log.format);
-    let room = WaitingRoom::new(Arc::clone(&control), Arc::clone(&metrics), Instant::now());
-    let front_door = FrontDoor::new(
-        Arc::clone(&control),
-        Arc::clone(&metrics),
-        Arc::clone(&room),
-        access_log,
-    );
+    let shared = SharedParts::new(access_log, config.threads);
+    let part = |cluster| AppPart::new(cluster, metrics.of_cluster(), shared.clone(), Vec::new());
+    let clusters: Vec<AppPart> = clusters.into_iter().map(part).collect();
+    let doors = clusters
+        .iter()
+        .map(|cluster| cluster.front_door.clone())
+        .collect();
+    let front = AppPart::new(loaded, Arc::clone(&metrics), shared.clone(), doors);
 
     let named = config.listeners.iter().map(|listener| listener.address);
     let addresses: Vec<SocketAddr> = config.listen.iter().copied().chain(named).collect();
@@ -168,7 +168,7 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
             "few file descriptors: raise LimitNOFILE of the service, or `ulimit -n`"
         );
     }
-    let services = proxy_services(&config, front_door.clone(), &sockets, budget);
+    let services = proxy_services(&config, front.front_door.clone(), &sockets, budget);
     let table = sockets.table;
     let service = tokio::spawn(async move {
         let serve = |mut service: ProxyService| {
@@ -177,63 +177,40 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
         };
         join_all(services.into_iter().map(serve)).await;
     });
-    let certificate_metrics = Arc::clone(&metrics);
-    let (controlled, counted) = (Arc::clone(&control), Arc::clone(&metrics));
-    let queue = {
-        let room = Arc::clone(&room);
-        move || room.status(Instant::now())
-    };
-    let requests = {
-        let front_door = front_door.clone();
-        move |after| requests_after(&front_door, after)
-    };
-    let (reloads, stopping) = (Arc::clone(&reload), Arc::clone(&draining));
-    let admin_state = AdminState::new(
-        controlled,
-        reloads,
-        counted,
-        queue,
-        requests,
-        stopping,
-        budget.admin,
-    );
-    let rest = vec![
-        tokio::spawn(admin::serve(
+    let states = clusters
+        .iter()
+        .map(|cluster| cluster.admin_state(&draining, budget.admin))
+        .collect();
+    let admin_state = front.admin_state(&draining, budget.admin);
+    let mut rest = vec![
+        tokio::spawn(admin::serve_clusters(
             admin_listener,
             Arc::clone(&admin_state),
+            states,
             admin_stopped,
         )),
-        tokio::spawn(front_door.clone().move_waits(rest_stopped.clone())),
-        tokio::spawn(driver::run(
-            Arc::clone(&control),
+        tokio::spawn(driver::traces::send(
+            Arc::clone(&front.control),
+            Arc::clone(front.front_door.traces()),
             metrics,
             rest_stopped.clone(),
         )),
-        tokio::spawn(driver::traces::send(
-            Arc::clone(&control),
-            Arc::clone(front_door.traces()),
-            Arc::clone(&certificate_metrics),
-            rest_stopped.clone(),
-        )),
-        tokio::spawn(driver::certificates::watch(
-            Arc::clone(&control),
-            Arc::clone(&certificate_metrics),
-            rest_stopped.clone(),
-        )),
-        tokio::spawn(driver::data_directory::watch(
-            Arc::clone(&control),
-            rest_stopped.clone(),
-        )),
-        tokio::spawn(driver::config_watch::watch(
-            Arc::clone(&reload),
-            rest_stopped.clone(),
-        )),
-        tokio::spawn(driver::names::watch(
-            Arc::clone(&reload),
-            Arc::clone(&control),
-            rest_stopped,
-        )),
     ];
+    rest.extend(front.watch_files(&rest_stopped));
+    if clusters.is_empty() {
+        rest.extend(front.drive(&rest_stopped));
+    }
+    for cluster in &clusters {
+        rest.extend(cluster.watch_files(&rest_stopped));
+        rest.extend(cluster.drive(&rest_stopped));
+    }
+    let AppPart {
+        control,
+        reload,
+        room,
+        front_door,
+        ..
+    } = front;
     Ok(App {
         listen,
         listeners: named,
@@ -241,6 +218,7 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
         admin_state,
         control,
         reload,
+        clusters,
         front_door,
         room,
         draining,
@@ -251,54 +229,11 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
     })
 }
 
-/// The last slow and failed requests in the form of the admin API.
-fn requests_after(front_door: &FrontDoor, after: u64) -> Requests {
-    let Recent {
-        sequence,
-        left_out,
-        lines,
-    } = front_door.recent_requests(after);
-    let requests = lines
-        .iter()
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .collect();
-    Requests {
-        sequence,
-        left_out,
-        requests,
-    }
-}
-
 /// Looks up host names on a thread that may block.
 async fn look_up(first: FirstRead) -> Result<FirstLoad, Diagnostics> {
     tokio::task::spawn_blocking(move || first.look_up())
         .await
         .expect("a configuration is parsed without a panic, whatever it contains")
-}
-
-/// Restores the memory of the previous process. An unusable file loses that memory and has no other
-/// effect.
-fn recall(control: &Control, state_file: Option<&Path>) {
-    match state_file.map(|path| (path, driver::state_file::load(path))) {
-        None => {}
-        Some((_, Ok(memory))) => {
-            for OrderedMode { name, mode, origin } in &memory.modes {
-                let ordered = rfc3339(origin.at);
-                tracing::info!(upstream = name, mode = %mode, by = origin.by, %ordered, "ordered before the restart");
-            }
-            control.recall(&memory);
-        }
-        Some((path, Err(error))) => {
-            tracing::warn!(path = %path.display(), %error, "the state file cannot be used: modes, limits and catalogs of before the restart are forgotten");
-        }
-    }
-    match state_file.map(|path| (path, driver::history::load(path))) {
-        None => {}
-        Some((_, Ok(history))) => control.recall_rolls(history, Instant::now()),
-        Some((path, Err(error))) => {
-            tracing::warn!(state_file = %path.display(), %error, "cannot read the history of rolls from before the restart");
-        }
-    }
 }
 
 type ProxyService = Service<Connections<HttpProxy<FrontDoor>>>;
@@ -346,6 +281,26 @@ impl App {
         self.room.status(Instant::now())
     }
 
+    /// The states of all clusters: of several, without the part that stands for the front file.
+    fn controls(&self) -> Vec<&Arc<Control>> {
+        if self.clusters.is_empty() {
+            vec![&self.control]
+        } else {
+            let clusters = self.clusters.iter();
+            clusters.map(|cluster| &cluster.control).collect()
+        }
+    }
+
+    /// The configurations of the front file, if there is one, and of all clusters.
+    fn reloads(&self) -> Vec<Arc<ConfigReload>> {
+        let clusters = self.clusters.iter().map(|cluster| &cluster.reload);
+        [&self.reload]
+            .into_iter()
+            .chain(clusters)
+            .cloned()
+            .collect()
+    }
+
     /// Stops according to the configuration in force: `/readyz` turns 503 at once, the listeners
     /// close after the delay, and running requests finish within the time limit. The next process
     /// may serve meanwhile, so no catalog reload begins any more.
@@ -353,8 +308,9 @@ impl App {
     /// Returns the number of requests that were cut off.
     pub async fn stop(self) -> usize {
         self.draining.store(true, Ordering::Relaxed);
-        self.control
-            .hold_reloads(Some(Hold::Stopping), Instant::now());
+        for control in self.controls() {
+            control.hold_reloads(Some(Hold::Stopping), Instant::now());
+        }
         let shutdown = self.control.snapshot_full().config.shutdown.clone();
         tokio::time::sleep(shutdown.delay).await;
         self.stop_serving.send_replace(true);
@@ -439,7 +395,8 @@ async fn serve_until_stopped(
         }
     };
     announce(&app, options.ports_file.as_deref());
-    let ready = tokio::spawn(announce_ready(Arc::clone(&app.control)));
+    let controls = app.controls().into_iter().cloned().collect();
+    let ready = tokio::spawn(announce_ready(controls));
     signals.until_stop(&app, log_level).await;
     ready.abort();
     stop::notify(sd_notify::NotifyState::Stopping);
@@ -474,8 +431,8 @@ fn announce(app: &App, ports_file: Option<&Path>) {
 }
 
 /// Notifies systemd after the first probes: until then requests would only wait.
-async fn announce_ready(control: Arc<Control>) {
-    control.first_verdicts().await;
+async fn announce_ready(controls: Vec<Arc<Control>>) {
+    join_all(controls.iter().map(|control| control.first_verdicts())).await;
     stop::notify(sd_notify::NotifyState::Ready);
 }
 

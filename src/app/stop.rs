@@ -50,7 +50,7 @@ impl Signals {
         let wanted = Arc::new(Notify::new());
         let reloads = AbortOnDrop(tokio::spawn(reload_when(
             Arc::clone(&wanted),
-            Arc::clone(&app.reload),
+            app.reloads(),
         )));
         let mut transitions = app.control.transitions();
         log_level.set(app.control.snapshot().config.log.level);
@@ -85,13 +85,15 @@ fn reopen_log(app: &App) {
 }
 
 /// Runs one reload at a time, and one more for all signals that arrive meanwhile.
-async fn reload_when(wanted: Arc<Notify>, reload: Arc<ConfigReload>) {
+async fn reload_when(wanted: Arc<Notify>, reloads: Vec<Arc<ConfigReload>>) {
     loop {
         wanted.notified().await;
-        let reload = Arc::clone(&reload);
-        let reloaded = tokio::task::spawn_blocking(move || reload.reload(Instant::now())).await;
-        if let Err(error) = reloaded {
-            tracing::error!(%error, "the config reload ended without an outcome");
+        for reload in &reloads {
+            let reload = Arc::clone(reload);
+            let reloaded = tokio::task::spawn_blocking(move || reload.reload(Instant::now())).await;
+            if let Err(error) = reloaded {
+                tracing::error!(%error, "the config reload ended without an outcome");
+            }
         }
     }
 }

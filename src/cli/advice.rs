@@ -11,17 +11,20 @@ const STATE_DIRECTORY: &str = "/var/lib/geofront";
 
 /// All advice, each with a remedy.
 pub(super) fn advice(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<String> {
+    // Of several clusters, the front file has what is of the process, and the others have the rest.
+    let (is_of_cluster, is_of_process) = (config.clusters.is_empty(), config.cluster.is_none());
     let can_reload = config.geoserver.credentials != Credentials::None;
     let mut found = Vec::new();
     let mut note = |what: &str, help: &str| found.push(format!("note: {what}\n  help: {help}"));
-    if !can_reload {
+    if is_of_cluster && !can_reload {
         note(
             "replicas that lack the main's last change are reported and avoided, but not reloaded: there are no credentials",
             "GeoServer reloads its catalog for administrators only: set `username` with `password_file`, or `headers`, \
              under [geoserver]",
         );
     }
-    if config.health.probe_layer.is_none() && config.catalog.canary_layer.is_none() {
+    if is_of_cluster && config.health.probe_layer.is_none() && config.catalog.canary_layer.is_none()
+    {
         note(
             "a replica with an empty catalog, as in the middle of a reload, passes its probes: capabilities do not show the fault",
             "geofront chooses a layer for probes to draw; to be sure, name a small public one: `probe_layer` under [health]",
@@ -78,7 +81,7 @@ pub(super) fn advice(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<Str
     for (what, help) in unreached_challenges(config) {
         note(&what, &help);
     }
-    if !config.trust.proxies.is_empty() && config.trust.identity.is_none() {
+    if is_of_process && !config.trust.proxies.is_empty() && config.trust.identity.is_none() {
         note(
             "`trusted_identity` is not set: every peer in `trusted_proxies` may also state the user, an administrator included \
              (sec-*, imp-*)",
@@ -107,7 +110,8 @@ pub(super) fn advice(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<Str
 /// without the folder.
 fn files_to_write(config: &Config) -> Vec<(&'static str, &Path, &'static str)> {
     let mut files = Vec::new();
-    if let Some(file) = &config.catalog.state_file {
+    let state_file = config.catalog.state_file.as_ref();
+    if let Some(file) = state_file.filter(|_| config.clusters.is_empty()) {
         files.push((
             "catalog.state_file",
             file.as_path(),

@@ -195,6 +195,10 @@ pub(super) struct Explain {
     /// The configuration [default: /etc/geofront/geofront.toml, if there is one]
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+
+    /// The cluster, if the configuration has several [default: by the host and path of the URL]
+    #[arg(long, value_name = "NAME")]
+    pub(super) cluster: Option<String>,
 }
 
 /// Convert a balancer's file, or a GeoServer's limits, into configuration
@@ -244,6 +248,10 @@ pub(super) struct Mapping {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub(super) config: PathBuf,
+
+    /// The cluster, if the configuration has several
+    #[arg(long, value_name = "NAME")]
+    pub(super) cluster: Option<String>,
 }
 
 /// Show the state of each upstream on one screen
@@ -521,4 +529,8 @@ pub(super) struct Endpoint {
     /// Its configuration [default: /etc/geofront/geofront.toml]
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+
+    /// The cluster, if it has several
+    #[arg(long, value_name = "NAME")]
+    pub(super) cluster: Option<String>,
 }

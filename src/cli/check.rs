@@ -10,23 +10,79 @@ use std::path::Path;
 use super::advice::advice;
 use super::args;
 use super::exit::{Exit, Failure};
-use super::load_config;
+use super::load_all;
 use super::table::{Side, aligned};
-use crate::config::{Config, Loaded, MainReads, Role, UpstreamConfig};
+use crate::config::{Config, Loaded, MainReads, Role, UpstreamConfig, shared_upstreams};
+use crate::config_reload::FirstLoad;
 use crate::driver::wall_clock::seconds_since_1970;
 
 pub(super) fn run(options: &args::Check, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let loaded = load_config(&options.file)?;
+    let first = load_all(&options.file)?;
     if options.json {
-        let (report, exit) = probe::report(loaded.config)?;
+        return json(first, out);
+    }
+    let (front, clusters) = (first.loaded, first.clusters);
+    let path = options.file.display().to_string();
+    write!(out, "{}", summary(&path, &front))?;
+    remarks(&front, out)?;
+    for cluster in &clusters {
+        write!(out, "\n{}", cluster_summary(&front.config, &cluster.loaded))?;
+        remarks(&cluster.loaded, out)?;
+    }
+    let configs: Vec<&Config> = clusters
+        .iter()
+        .map(|cluster| &cluster.loaded.config)
+        .collect();
+    for note in shared_upstreams(&configs) {
+        writeln!(out, "\nnote: {note}")?;
+    }
+    if !options.probe {
+        return Ok(Exit::Success);
+    }
+    out.flush()?;
+    if clusters.is_empty() {
+        let (report, exit) = probe::report(front.config)?;
+        write!(out, "\n{}", probe::text(&report))?;
+        return Ok(exit);
+    }
+    let mut exit = Exit::Success;
+    for cluster in clusters {
+        let config = cluster.loaded.config;
+        writeln!(out, "\nCluster {}:", name_of(&config))?;
+        let (report, of_cluster) = probe::report(config)?;
+        write!(out, "\n{}", probe::text(&report))?;
+        if of_cluster != Exit::Success {
+            exit = of_cluster;
+        }
+    }
+    Ok(exit)
+}
+
+/// Writes what was found as JSON: of several clusters, each below its name.
+fn json(first: FirstLoad, out: &mut dyn Write) -> Result<Exit, Failure> {
+    if first.clusters.is_empty() {
+        let (report, exit) = probe::report(first.loaded.config)?;
         writeln!(out, "{}", probe::json(&report)?)?;
         return Ok(exit);
     }
-    write!(
-        out,
-        "{}",
-        summary(&options.file.display().to_string(), &loaded)
-    )?;
+    let (mut found, mut exit) = (serde_json::Map::new(), Exit::Success);
+    for cluster in first.clusters {
+        let name = name_of(&cluster.loaded.config).to_owned();
+        let (report, of_cluster) = probe::report(cluster.loaded.config)?;
+        found.insert(name, probe::value(&report));
+        if of_cluster != Exit::Success {
+            exit = of_cluster;
+        }
+    }
+    let page = serde_json::json!({ "clusters": found });
+    let text = serde_json::to_string_pretty(&page)
+        .map_err(|error| Failure::new(format!("cannot write the results: {error}")))?;
+    writeln!(out, "{text}")?;
+    Ok(exit)
+}
+
+/// Writes warnings and advice.
+fn remarks(loaded: &Loaded, out: &mut dyn Write) -> std::io::Result<()> {
     for warning in &loaded.warnings {
         writeln!(out, "\nwarning: {warning}")?;
     }
@@ -36,13 +92,30 @@ pub(super) fn run(options: &args::Check, out: &mut dyn Write) -> Result<Exit, Fa
     for notice in advice(&loaded.config, Path::exists) {
         writeln!(out, "\n{notice}")?;
     }
-    if !options.probe {
-        return Ok(Exit::Success);
-    }
-    out.flush()?;
-    let (report, exit) = probe::report(loaded.config)?;
-    write!(out, "\n{}", probe::text(&report))?;
-    Ok(exit)
+    Ok(())
+}
+
+fn name_of(config: &Config) -> &str {
+    config.cluster.as_ref().map_or("", |name| name.as_str())
+}
+
+/// One cluster of a front file: where its clients find it, and its upstreams.
+fn cluster_summary(front: &Config, loaded: &Loaded) -> String {
+    let name = name_of(&loaded.config);
+    let entry = front.clusters.position(name);
+    let (file, place) = entry.map_or_else(Default::default, |at| {
+        let entry = &front.clusters.entries()[at];
+        let hosts: Vec<String> = entry.hosts.iter().map(ToString::to_string).collect();
+        let place = match (hosts.join(", "), &*entry.path) {
+            (hosts, "") if hosts == "*" => "every other host".to_owned(),
+            (hosts, path) if hosts == "*" => format!("{path} on every host"),
+            (hosts, "") => hosts,
+            (hosts, path) => format!("{path} on {hosts}"),
+        };
+        (entry.file.display().to_string(), place)
+    });
+    let rows = upstream_rows(&loaded.config);
+    format!("Cluster {name} ({file}) serves {place}.\n\n{rows}\n")
 }
 
 fn summary(path: &str, loaded: &Loaded) -> String {
@@ -50,7 +123,6 @@ fn summary(path: &str, loaded: &Loaded) -> String {
         listen,
         admin,
         listeners,
-        upstreams,
         ..
     } = &loaded.config;
     let named = listeners.iter().map(|listener| {
@@ -66,18 +138,27 @@ fn summary(path: &str, loaded: &Loaded) -> String {
         .map(ToString::to_string)
         .chain(named)
         .collect();
+    let come_in = format!(
+        "{path} is right.\n\nClients come in on {}; the admin endpoint is on {admin}.\n",
+        listen.join(" and "),
+    );
+    if loaded.config.clusters.is_empty() {
+        format!("{come_in}\n{}\n", upstream_rows(&loaded.config))
+    } else {
+        come_in
+    }
+}
+
+/// A table of the upstreams.
+fn upstream_rows(config: &Config) -> String {
     let headings = [
         ("UPSTREAM", Side::Left),
         ("ROLE", Side::Left),
         ("WEIGHT", Side::Right),
         ("URL", Side::Left),
     ];
-    let rows: Vec<Vec<String>> = upstreams.iter().map(row).collect();
-    format!(
-        "{path} is right.\n\nClients come in on {}; the admin endpoint is on {admin}.\n\n{}\n",
-        listen.join(" and "),
-        aligned(&headings, &rows).join("\n")
-    )
+    let rows: Vec<Vec<String>> = config.upstreams.iter().map(row).collect();
+    aligned(&headings, &rows).join("\n")
 }
 
 fn row(upstream: &UpstreamConfig) -> Vec<String> {

@@ -23,6 +23,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(35);
 #[derive(Debug)]
 pub(super) struct AdminClient {
     target: AdminEndpoint,
+    /// The address, with the cluster if one is named.
+    label: String,
     agent: Agent,
 }
 
@@ -45,14 +47,19 @@ impl AdminClient {
             .timeout_connect(Some(CONNECT_LIMIT))
             .timeout_global(Some(ANSWER_LIMIT))
             .build();
+        let label = match &target.cluster {
+            Some(cluster) => format!("{}, cluster {cluster}", target.address),
+            None => target.address.clone(),
+        };
         Self {
             target,
+            label,
             agent: Agent::new_with_config(config),
         }
     }
 
     pub(super) fn address(&self) -> &str {
-        &self.target.address
+        &self.label
     }
 
     pub(super) fn status(&self) -> Result<Status, Failure> {
@@ -63,6 +70,9 @@ impl AdminClient {
     /// The status as the endpoint wrote it.
     pub(super) fn status_json(&self) -> Result<String, Failure> {
         let mut response = self.get("/api/status")?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(Failure::new(self.refusal(&mut response)?));
+        }
         self.text(&mut response)
     }
 
@@ -149,7 +159,13 @@ impl AdminClient {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.target.address)
+        let below = self.target.cluster.as_deref().map(|name| {
+            let name =
+                percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+            format!("/clusters/{name}")
+        });
+        let below = below.unwrap_or_default();
+        format!("http://{}{below}{path}", self.target.address)
     }
 
     fn credential(&self) -> Option<String> {

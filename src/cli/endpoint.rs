@@ -21,6 +21,8 @@ const DEFAULT_ADMIN: &str = "127.0.0.1:9090";
 pub(super) struct AdminEndpoint {
     pub(super) address: String,
     pub(super) token: Option<String>,
+    /// The cluster, of several.
+    pub(super) cluster: Option<String>,
 }
 
 /// The keys that are read from the configuration.
@@ -49,7 +51,11 @@ pub(super) fn find(endpoint: &Endpoint) -> Result<AdminEndpoint, Failure> {
         (None, None, Some(variable)) => std::env::var(variable).ok(),
         (None, None, None) => None,
     };
-    Ok(AdminEndpoint { address, token })
+    Ok(AdminEndpoint {
+        address,
+        token,
+        cluster: endpoint.cluster.clone(),
+    })
 }
 
 /// Reads the configuration. A named file must exist; the default one need not.
@@ -129,6 +135,7 @@ mod tests {
             admin: admin.map(str::to_owned),
             token_file: None,
             config,
+            cluster: None,
         }
     }
 
@@ -150,7 +157,8 @@ mod tests {
             target,
             AdminEndpoint {
                 address: "10.0.0.5:9191".to_owned(),
-                token: Some("s3cret".to_owned())
+                token: Some("s3cret".to_owned()),
+                cluster: None,
             }
         );
     }

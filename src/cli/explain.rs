@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::args;
 use super::exit::{Exit, Failure};
-use super::load_config;
-use crate::config::{Config, MapEnvironment};
+use super::{load_all, of_cluster};
+use crate::config::{ClusterChoice, Clusters, Config, MapEnvironment};
 use crate::explanation::{self, Explanation, Missing, Question};
 
 /// A configuration in which every key has its default, with credentials for reloads.
@@ -16,18 +16,53 @@ const SMALLEST: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:8180'\nrole = 
 
 pub(super) fn run(options: &args::Explain, out: &mut dyn Write) -> Result<Exit, Failure> {
     let question = read(options)?;
-    let found = match &options.config {
-        Some(path) => Some(load_config(path)?.config),
-        None if Path::new(args::DEFAULT_CONFIG).exists() => {
-            Some(load_config(Path::new(args::DEFAULT_CONFIG))?.config)
-        }
-        None => None,
+    let default = Path::new(args::DEFAULT_CONFIG);
+    let path = options.config.as_deref();
+    let Some(path) = path.or_else(|| default.exists().then_some(default)) else {
+        explain(&question, &defaults(), false, out)?;
+        return Ok(Exit::Success);
     };
-    match found {
-        Some(config) => explain(&question, &config, true, out)?,
-        None => explain(&question, &defaults(), false, out)?,
+    let first = load_all(path)?;
+    let clusters = &first.loaded.config.clusters;
+    let name = match (&options.cluster, clusters.is_empty()) {
+        (Some(name), _) => Some(name.clone()),
+        (None, true) => None,
+        (None, false) => match chosen(&question, clusters)? {
+            Ok(name) => Some(name),
+            Err(refused) => {
+                writeln!(out, "{:<12} {refused}", "refused")?;
+                return Ok(Exit::Success);
+            }
+        },
+    };
+    if let Some(name) = name.as_deref().filter(|_| !clusters.is_empty()) {
+        writeln!(out, "{:<12} {name}", "cluster")?;
     }
+    let config = of_cluster(first, name.as_deref())?;
+    explain(&question, &config, true, out)?;
     Ok(Exit::Success)
+}
+
+/// The name of the request's cluster, or the answer that the request gets without one.
+fn chosen(question: &Question, clusters: &Clusters) -> Result<Result<String, String>, Failure> {
+    let host = question.host();
+    let names = clusters.names();
+    Ok(
+        match clusters.choose(host.map(str::as_bytes), question.target.as_bytes()) {
+            ClusterChoice::Cluster(at) => Ok(clusters.entries()[at].name.to_string()),
+            ClusterChoice::UnknownHost if host.is_none() => {
+                return Err(Failure::usage(format!(
+                    "the cluster depends on the host: give a whole URL, or name one of {names} with --cluster NAME"
+                )));
+            }
+            ClusterChoice::UnknownHost => {
+                Err(format!("421: none of the clusters {names} has this host"))
+            }
+            ClusterChoice::UnknownPath => Err(format!(
+                "404: none of the clusters {names} has this path on this host, in every way of reading it"
+            )),
+        },
+    )
 }
 
 fn defaults() -> Config {

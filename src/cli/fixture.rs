@@ -80,6 +80,7 @@ pub(super) fn down(name: &str) -> Upstream {
 /// The status of a cluster in which nothing has changed since the start.
 pub(super) fn status(upstreams: Vec<Upstream>) -> Status {
     Status {
+        cluster: None,
         version: "0.1.0".to_owned(),
         revision: 3,
         ready: true,

@@ -6,18 +6,42 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::args;
 use super::exit::{Exit, Failure};
-use super::load_config;
-use crate::config::Config;
+use super::{load_all, of_cluster};
+use crate::config::{Config, HostPattern};
 
 /// Stands for the address where geofront listens on every interface and `--host` is not given.
 const PLACEHOLDER: &str = "GEOFRONT_HOST";
 
 pub(super) fn run(options: &args::Mapping, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let loaded = load_config(&options.config)?;
-    let config = &loaded.config;
-    let target = target(config, options.host.as_deref())?;
-    write!(out, "{}", entries(&target, config))?;
+    let first = load_all(&options.config)?;
+    let front = first.loaded.config.clone();
+    let config = of_cluster(first, options.cluster.as_deref())?;
+    // Of several clusters, each is reached at the addresses of the front file.
+    let config = Config {
+        listen: front.listen,
+        listeners: front.listeners,
+        ..config
+    };
+    let mut target = target(&config, options.host.as_deref())?;
+    let name = options.cluster.as_deref().unwrap_or_default();
+    let entry = front.clusters.position(name);
+    target
+        .remarks
+        .extend(entry.and_then(|at| host_remark(&front.clusters.entries()[at].hosts)));
+    write!(out, "{}", entries(&target, &config))?;
     Ok(Exit::Success)
+}
+
+/// What to mind where the host of a request decides about its cluster.
+fn host_remark(hosts: &[HostPattern]) -> Option<String> {
+    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    (hosts != ["*"]).then(|| {
+        format!(
+            "geofront gives requests to this cluster by their Host: {}. The security-proxy or gateway\n\
+             # must send one of these.",
+            hosts.join(", ")
+        )
+    })
 }
 
 /// The address of this front door as the security-proxy or gateway reaches it.
@@ -90,8 +114,15 @@ fn target(config: &Config, host: Option<&str>) -> Result<DoorTarget, Failure> {
                 .to_owned(),
         );
     }
-    let url = format!("{scheme}://{authority}{}/", config.geoserver.context);
+    let url = format!("{scheme}://{authority}{}/", public_path(config));
     Ok(DoorTarget { url, remarks })
+}
+
+/// The path under which clients reach GeoServer.
+fn public_path(config: &Config) -> String {
+    let geoserver = &config.geoserver;
+    let path = geoserver.public_path.as_ref().map(ToString::to_string);
+    path.unwrap_or_else(|| geoserver.context.clone())
 }
 
 /// `host` with its own port, or else with the listener's.

@@ -41,8 +41,8 @@ use client::AdminClient;
 use exit::{Exit, Failure};
 
 use crate::app::{self, RunOptions};
-use crate::config::Loaded;
-use crate::config_reload::{self, RealEnvironment, SharedEnvironment};
+use crate::config::{Config, Loaded};
+use crate::config_reload::{self, FirstLoad, RealEnvironment, SharedEnvironment};
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -97,10 +97,44 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
 
 /// The configuration at `path`, or all of its problems.
 fn load_config(path: &Path) -> Result<Loaded, Failure> {
+    Ok(load_all(path)?.loaded)
+}
+
+/// The configuration at `path` with those of its clusters, or all of their problems.
+fn load_all(path: &Path) -> Result<FirstLoad, Failure> {
     let environment: SharedEnvironment = Arc::new(RealEnvironment);
-    let first = config_reload::load(path, &environment)
-        .map_err(|diagnostics| Failure::config(&diagnostics))?;
-    Ok(first.loaded)
+    config_reload::load(path, &environment).map_err(|diagnostics| Failure::config(&diagnostics))
+}
+
+/// The configuration of one cluster: the named one, or the only one.
+fn of_cluster(first: FirstLoad, name: Option<&str>) -> Result<Config, Failure> {
+    let front = first.loaded.config;
+    let Some(name) = name else {
+        if front.clusters.is_empty() {
+            return Ok(front);
+        }
+        let names = front.clusters.names();
+        return Err(Failure::usage(format!(
+            "the configuration has several clusters: {names}; name one with --cluster NAME"
+        )));
+    };
+    let mut clusters = first.clusters.into_iter();
+    match (front.clusters.position(name), front.clusters.is_empty()) {
+        (Some(at), _) => Ok(clusters
+            .nth(at)
+            .expect("every cluster of the front file is loaded")
+            .loaded
+            .config),
+        (None, true) => Err(Failure::usage(
+            "the configuration has one cluster without a name: leave --cluster out",
+        )),
+        (None, false) => {
+            let names = front.clusters.names();
+            Err(Failure::usage(format!(
+                "there is no cluster `{name}`: there are {names}"
+            )))
+        }
+    }
 }
 
 fn finish(ended: Result<Exit, Failure>) -> ExitCode {

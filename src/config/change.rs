@@ -12,6 +12,7 @@ const RESTART: [&str; 5] = ["listen", "admin", "threads", "log.format", "log.acc
 
 const UPSTREAMS: &str = "upstreams.";
 const LISTENERS: &str = "listeners.";
+const CLUSTERS: &str = "clusters.";
 const ADDRESS: &str = ".address";
 
 /// The step from one configuration to another.
@@ -38,6 +39,7 @@ impl Change {
             .map(str::to_owned);
         let restart: Vec<_> = restart
             .chain(listener_addresses(&old_keys, &new_keys))
+            .chain(clusters(running, new))
             .collect();
         if !restart.is_empty() {
             return Self::NeedsRestart(restart);
@@ -83,6 +85,24 @@ fn listener_addresses(
         .collect();
     let moved = keys.into_iter().filter(|key| old.get(key) != new.get(key));
     moved.map(str::to_owned).collect::<Vec<_>>().into_iter()
+}
+
+/// Clusters that are added or removed.
+fn clusters(running: &Loaded, new: &Loaded) -> Vec<String> {
+    let missing = |from: &Loaded, other: &Loaded| -> Vec<String> {
+        let entries = from.config.clusters.entries().iter();
+        entries
+            .filter(|entry| {
+                other
+                    .config
+                    .clusters
+                    .position(entry.name.as_str())
+                    .is_none()
+            })
+            .map(|entry| format!("{CLUSTERS}{}", entry.name))
+            .collect()
+    };
+    [missing(new, running), missing(running, new)].concat()
 }
 
 /// Listeners with certificate files that changed or can no longer be used.

@@ -30,6 +30,11 @@ pub(super) const THREADS: RangeInclusive<i64> = 1..=1024;
 /// Every field of every request is compared with each of them.
 pub(super) const MAX_IDENTITY_HEADERS: usize = 32;
 
+// ---- [clusters.NAME]
+
+/// Every request is compared with each host of each cluster.
+pub(super) const MAX_CLUSTER_HOSTS: usize = 1000;
+
 // ---- [listeners.NAME]
 
 /// On, because a browser then requests all the tiles of a map at once.

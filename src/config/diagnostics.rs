@@ -75,6 +75,17 @@ impl Diagnostics {
         Self { sources, problems }
     }
 
+    /// The problems of both, those of `self` first.
+    pub fn and(mut self, other: Self) -> Self {
+        let moved = self.sources.append(other.sources);
+        let problems = other.problems.into_iter();
+        self.problems.extend(problems.map(|problem| Problem {
+            at: problem.at.map(|at| at.moved(moved)),
+            ..problem
+        }));
+        self
+    }
+
     /// The number of problems.
     pub fn count(&self) -> usize {
         self.problems.len()

@@ -69,6 +69,7 @@ fn read_top(
 ) {
     let name: &str = key.get_ref();
     match name {
+        "clusters" => read_named(name, value, &mut raw.clusters, reading),
         "listeners" => read_named(name, value, &mut raw.listeners, reading),
         "acme" => read_section(name, value, &mut raw.acme, reading),
         "upstreams" => read_named(name, value, &mut raw.upstreams, reading),

@@ -8,31 +8,40 @@ use super::diagnostics::{Diagnostics, Problem};
 use super::document::{self, FileKind};
 use super::environment::{Environment, NO_SUCH_FILE, read_bounded};
 use super::loaded::Loaded;
-use super::raw::Raw;
-use super::source::{FileId, Sources};
+use super::parts::{self, Part};
+use super::raw::{Raw, Slot};
+use super::source::{At, FileId, Sources};
 use super::value::{Reading, Written};
 use super::{Config, include, validate};
 
 impl Config {
     /// Reads the file at `path` and the files that it includes.
     pub fn load(path: &Path, environment: &dyn Environment) -> Result<Loaded, Diagnostics> {
-        Self::load_over(path, environment, None)
+        Self::load_over(path, None, environment, None)
     }
 
     /// Reads a configuration that is to replace `running`, whose certificates stay in use where
-    /// their files can no longer be used.
+    /// their files can no longer be used. With the name of a `cluster` it reads that cluster's, by
+    /// way of the front file at `path`.
     pub fn load_over(
         path: &Path,
+        cluster: Option<&str>,
         environment: &dyn Environment,
         running: Option<&Self>,
     ) -> Result<Loaded, Diagnostics> {
-        let mut files = Files {
-            environment,
-            sources: Sources::default(),
-            raw: Raw::default(),
-            problems: Vec::new(),
+        let mut files = Files::new(environment);
+        let mut is_whole = files.read_first(path) && files.read_included(path);
+        let part = match cluster {
+            Some(name) => {
+                is_whole = is_whole && files.read_cluster(path, name);
+                Part::Cluster(name)
+            }
+            None if files.raw.clusters.is_empty() => Part::Whole,
+            None => {
+                files.problems.extend(parts::misplaced_in_front(&files.raw));
+                Part::Front
+            }
         };
-        let is_whole = files.read_first(path) && files.read_included(path);
         let Files {
             sources,
             raw,
@@ -42,7 +51,16 @@ impl Config {
         if !is_whole {
             return Err(Diagnostics::new(sources, problems));
         }
-        validate::validate(raw, sources, problems, environment, running)
+        validate::validate(
+            validate::ReadFiles {
+                raw,
+                part,
+                sources,
+                problems,
+            },
+            environment,
+            running,
+        )
     }
 }
 
@@ -51,9 +69,21 @@ struct Files<'e> {
     sources: Sources,
     raw: Raw,
     problems: Vec<Problem>,
+    /// Number of files before those that `raw` is read from.
+    earlier: usize,
 }
 
-impl Files<'_> {
+impl<'e> Files<'e> {
+    fn new(environment: &'e dyn Environment) -> Self {
+        Self {
+            environment,
+            sources: Sources::default(),
+            raw: Raw::default(),
+            problems: Vec::new(),
+            earlier: 0,
+        }
+    }
+
     fn read_first(&mut self, path: &Path) -> bool {
         match read_bounded(self.environment, path) {
             Ok(text) => {
@@ -74,6 +104,47 @@ impl Files<'_> {
                 false
             }
         }
+    }
+
+    /// Replaces the front file's tables, which were read from `front`, by those of one cluster.
+    fn read_cluster(&mut self, front: &Path, name: &str) -> bool {
+        let shared = std::mem::take(&mut self.raw);
+        let mut entries = shared.clusters.iter();
+        let Some(entry) = entries.find(|entry| entry.name.value == name) else {
+            let title = format!("there is no [clusters.{name}]");
+            self.problems.push(
+                Problem::new(title)
+                    .at(self.sources.start())
+                    .help("restart geofront to end the cluster"),
+            );
+            return false;
+        };
+        let (file, path) = (entry.table.file.given(), entry.table.path.given().cloned());
+        let Some(file) = file.cloned() else {
+            self.problems
+                .push(no_file(name, &entry.table.file, entry.name.at));
+            return false;
+        };
+        let folder = self.sources.path(file.at).parent().unwrap_or(front);
+        let own_path = folder.join(&file.value);
+        self.earlier = self.sources.paths().count();
+        let text = match read_bounded(self.environment, &own_path) {
+            Ok(text) => text,
+            Err(why) => {
+                let title = format!("cannot read {}: {why}", own_path.display());
+                self.problems.push(Problem::new(title).at(file.at));
+                return false;
+            }
+        };
+        let id = self.sources.add(own_path.clone(), text);
+        self.sources.begin_with(id);
+        let is_whole = self.parse(id, FileKind::First) && self.read_included(&own_path);
+        let own = std::mem::take(&mut self.raw);
+        self.problems
+            .extend(parts::misplaced_in_cluster(&own, name));
+        self.problems.extend(two_paths(name, path.as_ref(), &own));
+        self.raw = parts::merged(shared, own, path);
+        is_whole
     }
 
     fn read_included(&mut self, first: &Path) -> bool {
@@ -108,11 +179,11 @@ impl Files<'_> {
     }
 
     fn read_one(&mut self, path: &Path, pattern: &Written<String>) -> bool {
-        let read = self.sources.paths().count();
-        if self.sources.paths().any(|known| known == path) {
+        let known: Vec<&Path> = self.sources.paths().skip(self.earlier).collect();
+        if known.contains(&path) {
             return true;
         }
-        if read > MAX_INCLUDED {
+        if known.len() > MAX_INCLUDED {
             let problem = Problem::new(format!(
                 "`include` brings in more than {MAX_INCLUDED} files"
             ));
@@ -150,4 +221,30 @@ impl Files<'_> {
         }
         is_whole
     }
+}
+
+/// The problem of an entry whose file is not known.
+fn no_file(name: &str, slot: &Slot<String>, at: At) -> Problem {
+    let title = if slot.is_absent() {
+        format!("cluster `{name}` has no `file`")
+    } else {
+        format!("the `file` of cluster `{name}` is not known")
+    };
+    Problem::new(title).at(at)
+}
+
+/// A problem if both files name the path of a cluster's clients, and they differ.
+fn two_paths(name: &str, front: Option<&Written<String>>, own: &Raw) -> Option<Problem> {
+    let (front, own) = (front?, own.geoserver.table.public_path.given()?);
+    (front.value != own.value).then(|| {
+        let title = format!(
+            "`geoserver.public_path` is \"{}\", and `clusters.{name}.path` is \"{}\"",
+            own.value.escape_debug(),
+            front.value.escape_debug()
+        );
+        Problem::new(title)
+            .at(own.at)
+            .label("remove it")
+            .help("the front file states where clients find the cluster")
+    })
 }

@@ -9,6 +9,7 @@ mod acme;
 mod catalog;
 mod change;
 mod clients;
+mod clusters;
 mod coalesce;
 mod compression;
 pub(crate) mod control_flow;
@@ -25,10 +26,12 @@ mod limits;
 mod listener;
 mod load;
 mod loaded;
+mod parts;
 mod public_path;
 mod raw;
 mod routes;
 mod short_processes;
+mod side_by_side;
 mod source;
 mod syntax;
 mod traces;
@@ -52,6 +55,7 @@ pub use acme::{Acme, AcmeCertificate, AcmeChallenge};
 pub use catalog::{Catalog, StalePolicy, TileCaches};
 pub use change::Change;
 pub use clients::ClientLimits;
+pub use clusters::{ClusterChoice, ClusterEntry, Clusters, HostPattern};
 pub use coalesce::Coalesce;
 pub use compression::{Coding, Compression};
 pub use control_flow::{
@@ -69,6 +73,7 @@ pub use loaded::Loaded;
 pub use public_path::PublicPath;
 pub use raw::known_keys;
 pub use routes::{HeaderCondition, RouteAction, RouteConditions, RouteRule, Sender, UpstreamGroup};
+pub use side_by_side::shared_upstreams;
 pub use source::SourceLocation;
 pub use traces::{Share, Traces};
 pub use trust::{HeaderField, PeerTrust, PublicUrl, Trust};
@@ -79,6 +84,11 @@ pub use upstream_tls::UpstreamTls;
 /// A complete, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// The name of the cluster, if the front file has `[clusters.NAME]`.
+    pub cluster: Option<UpstreamName>,
+    /// The clusters of a front file, which has no upstreams of its own. Empty in every other
+    /// configuration.
+    pub clusters: Clusters,
     /// Client addresses to listen on. A change needs a restart.
     pub listen: Vec<SocketAddr>,
     /// Listening addresses with TLS or other properties, in the order of the file.

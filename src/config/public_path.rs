@@ -52,8 +52,8 @@ impl PublicPath {
     }
 }
 
-/// Replaces the first segments of a path; `None` if they are others.
-fn replaced(path: &[u8], from: &str, to: &str) -> Option<Vec<u8>> {
+/// What follows the first segments of a path; `None` if they are others.
+pub(super) fn rest_below<'p>(path: &'p [u8], from: &str) -> Option<&'p [u8]> {
     let rest = path.strip_prefix(from.as_bytes())?;
     let is_below = match rest.first() {
         None => !from.is_empty(),
@@ -62,9 +62,12 @@ fn replaced(path: &[u8], from: &str, to: &str) -> Option<Vec<u8>> {
         Some(b'?' | b'#' | b';') => !from.is_empty(),
         Some(_) => false,
     };
-    if !is_below {
-        return None;
-    }
+    is_below.then_some(rest)
+}
+
+/// Replaces the first segments of a path; `None` if they are others.
+fn replaced(path: &[u8], from: &str, to: &str) -> Option<Vec<u8>> {
+    let rest = rest_below(path, from)?;
     let mut replaced = to.as_bytes().to_vec();
     if to.is_empty() && !rest.starts_with(b"/") {
         replaced.push(b'/');

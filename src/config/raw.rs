@@ -75,6 +75,9 @@ pub(super) trait Table: Default {
         value: &Spanned<DeValue<'_>>,
         reading: &mut Reading<'_>,
     ) -> bool;
+
+    /// The keys that are written, with their places.
+    fn places(&self) -> Vec<(&'static str, At)>;
 }
 
 macro_rules! table {
@@ -100,6 +103,14 @@ macro_rules! table {
                 }
                 true
             }
+
+            fn places(&self) -> Vec<(&'static str, At)> {
+                let places = [$((stringify!($key), self.$key.at())),+];
+                places
+                    .into_iter()
+                    .filter_map(|(key, at)| Some((key, at?)))
+                    .collect()
+            }
         }
     };
 }
@@ -115,6 +126,12 @@ table!(RawTop {
     identity_headers: Vec<Written<HeaderField>>,
     public_url: String,
     threads: i64,
+});
+
+table!(RawCluster {
+    file: String,
+    hosts: Vec<Written<String>>,
+    path: String,
 });
 
 table!(RawListener {
@@ -344,6 +361,9 @@ pub(super) struct Listed<T> {
 #[derive(Debug, Default)]
 pub(super) struct Raw {
     pub(super) top: RawTop,
+    pub(super) clusters: Vec<Named<RawCluster>>,
+    /// The addresses of the front file, each with the words for it, in a cluster's configuration.
+    pub(super) process_addresses: Vec<(String, SocketAddr)>,
     pub(super) listeners: Vec<Named<RawListener>>,
     pub(super) acme: Section<RawAcme>,
     pub(super) upstreams: Vec<Named<RawUpstream>>,
@@ -365,7 +385,8 @@ pub(super) struct Raw {
 }
 
 /// Every table below the top level with its keys, in the order of the documentation.
-pub(super) const SECTIONS: [(&str, &[&str]); 17] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 18] = [
+    ("clusters", RawCluster::KEYS),
     ("listeners", RawListener::KEYS),
     ("acme", RawAcme::KEYS),
     ("upstreams", RawUpstream::KEYS),
@@ -404,7 +425,7 @@ pub fn known_keys() -> Vec<String> {
 
 /// True if the section is a family of named tables.
 pub(super) fn is_named(section: &str) -> bool {
-    matches!(section, "listeners" | "upstreams" | "classes")
+    matches!(section, "clusters" | "listeners" | "upstreams" | "classes")
 }
 
 /// True if the section is a list of tables: `[[routes]]`.

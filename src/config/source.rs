@@ -15,6 +15,16 @@ pub(super) struct At {
     end: usize,
 }
 
+impl At {
+    /// The same place after the files were appended to `files` others.
+    pub(super) const fn moved(self, files: usize) -> Self {
+        Self {
+            file: self.file + files,
+            ..self
+        }
+    }
+}
+
 /// A place as shown to an administrator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLocation {
@@ -53,6 +63,8 @@ impl FileId {
 pub(super) struct Sources {
     files: Vec<(PathBuf, String)>,
     secrets: Vec<At>,
+    /// The index of the file that [`Self::start`] is in.
+    first: usize,
 }
 
 /// Replaces a secret.
@@ -62,6 +74,15 @@ impl Sources {
     pub(super) fn add(&mut self, path: PathBuf, text: String) -> FileId {
         self.files.push((path, text));
         FileId(self.files.len() - 1)
+    }
+
+    /// Appends the files of `other`, and returns the number of files before them.
+    pub(super) fn append(&mut self, other: Self) -> usize {
+        let files = self.files.len();
+        self.files.extend(other.files);
+        let secrets = other.secrets.into_iter();
+        self.secrets.extend(secrets.map(|at| at.moved(files)));
+        files
     }
 
     pub(super) fn text(&self, file: FileId) -> &str {
@@ -75,7 +96,12 @@ impl Sources {
     /// The beginning of the first file: the place of everything that is missing. There is always a
     /// first file.
     pub(super) fn start(&self) -> At {
-        FileId(0).at(0..0)
+        FileId(self.first).at(0..0)
+    }
+
+    /// Makes `file` the first: what is missing is missing there.
+    pub(super) fn begin_with(&mut self, file: FileId) {
+        self.first = file.0;
     }
 
     /// Hides the text at this place in every message from now on.

@@ -10,6 +10,7 @@ mod catalog;
 mod check;
 mod classes;
 mod clients;
+mod clusters;
 mod compression;
 mod cors;
 mod geoserver;
@@ -28,6 +29,7 @@ use std::net::SocketAddr;
 use super::diagnostics::{Diagnostics, Problem};
 use super::environment::Environment;
 use super::loaded::Loaded;
+use super::parts::Part;
 use super::raw::{Raw, RawHealth, RawLog, RawRetry, RawShutdown, RawTimeouts};
 use super::source::Sources;
 use super::{Config, Health, Listener, Log, Retry, Shutdown, Timeouts, defaults};
@@ -35,14 +37,26 @@ use access::Access;
 use check::Check;
 pub(super) use upstreams::{cannot_resolve, same_address};
 
+/// What was read, with the problems so far.
+pub(super) struct ReadFiles<'n> {
+    pub(super) raw: Raw,
+    pub(super) part: Part<'n>,
+    pub(super) sources: Sources,
+    pub(super) problems: Vec<Problem>,
+}
+
 pub(super) fn validate(
-    raw: Raw,
-    sources: Sources,
-    problems: Vec<Problem>,
+    files: ReadFiles<'_>,
     environment: &dyn Environment,
     running: Option<&Config>,
 ) -> Result<Loaded, Diagnostics> {
-    let mut check = Check::new(environment, sources, problems);
+    let ReadFiles {
+        raw,
+        part,
+        sources,
+        problems,
+    } = files;
+    let mut check = Check::new(environment, part, sources, problems);
     let config = check.config(raw, running);
     check.finish(config)
 }
@@ -63,6 +77,7 @@ fn own_addresses(access: &Access, listeners: &[Listener]) -> Vec<(String, Socket
 impl Check<'_> {
     fn config(&mut self, raw: Raw, running: Option<&Config>) -> Config {
         let access = self.access(&raw.top, &raw.listeners);
+        let clusters = self.clusters(&raw.clusters);
         let folder = self.acme_folder(&raw);
         let listeners = self.listeners(&raw.listeners, folder.as_deref(), running);
         let acme = self.acme(&raw, &access.listen, &listeners, folder, running);
@@ -74,16 +89,26 @@ impl Check<'_> {
             .iter()
             .map(|upstream| upstream.name.value.clone())
             .collect();
-        let upstreams = self.upstreams(
-            &raw.upstreams,
-            (limits.max_in_flight, raw.limits.table.max_in_flight.at()),
-            &raw.geoserver.table,
-            running,
-        );
-        let ours = own_addresses(&access, &listeners);
+        // A front file has none: each cluster has its own.
+        let upstreams = if self.part == Part::Front {
+            Vec::new()
+        } else {
+            self.upstreams(
+                &raw.upstreams,
+                (limits.max_in_flight, raw.limits.table.max_in_flight.at()),
+                &raw.geoserver.table,
+                running,
+            )
+        };
+        let ours = match self.part {
+            Part::Whole | Part::Front => own_addresses(&access, &listeners),
+            Part::Cluster(_) => raw.process_addresses.clone(),
+        };
         self.not_ourselves(&raw.upstreams, &upstreams, &ours);
         let geoserver = self.geoserver(&raw.geoserver);
         Config {
+            cluster: self.cluster_name(),
+            clusters,
             listen: access.listen,
             listeners,
             acme,

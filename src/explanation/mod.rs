@@ -40,6 +40,8 @@ pub struct Question {
     pub method: String,
     /// Path and query of the request.
     pub target: String,
+    /// The host of the URL, with its port, if the URL has one.
+    pub host: Option<String>,
     pub content_type: Option<String>,
     pub content_encoding: Option<String>,
     pub body: Vec<u8>,
@@ -89,6 +91,7 @@ impl Question {
         Some(Self {
             method: method.unwrap_or(usual).to_owned(),
             target: target_of(url)?,
+            host: host_of(url),
             content_type: body.is_some().then(|| USUAL_CONTENT_TYPE.to_owned()),
             body: body.unwrap_or_default(),
             ..Self::default()
@@ -109,6 +112,15 @@ impl Question {
         }
         Ok(self)
     }
+
+    /// The host that the request names: that of its URL, or else of a header.
+    pub fn host(&self) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let header = headers.find(|(name, _)| name == "host");
+        self.host
+            .as_deref()
+            .or_else(|| header.map(|(_, value)| value.as_str()))
+    }
 }
 
 /// Maximum length of a method, in bytes.
@@ -126,6 +138,13 @@ pub fn check_method(method: &str) -> Result<(), String> {
             "`{method}` is no method: it must be at most {MAX_METHOD} letters without blanks"
         ))
     }
+}
+
+/// The host of a URL; `None` for a path.
+fn host_of(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://").filter(|_| !url.starts_with('/'))?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    Some(rest[..end].to_owned())
 }
 
 /// The part of a URL that stands on the request line.

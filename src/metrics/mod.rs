@@ -9,6 +9,7 @@
 //! upstreams are those of the configuration.
 
 mod clients;
+mod clusters;
 mod compression;
 mod counts;
 mod histogram;
@@ -32,6 +33,7 @@ use crate::config::UpstreamName;
 use crate::ogc::RequestClass;
 
 pub use clients::{ClientConnections, ClientExcess, SlowClients};
+pub use clusters::ClusterReading;
 pub use compression::{CompressedAnswer, CompressionMetrics, MAX_COMPRESSED_AT_ONCE};
 pub use counts::{ClassCounts, Counts, UpstreamCounts};
 pub use histogram::Buckets;
@@ -138,13 +140,26 @@ pub struct Metrics {
     catalog_reload_times: Sharded,
     last_reload_refused: AtomicBool,
     pub client_connections: ClientConnections,
-    pub slow_clients: SlowClients,
+    pub slow_clients: Arc<SlowClients>,
     pub compression: Arc<CompressionMetrics>,
 }
 
 impl Metrics {
     /// Returns metrics in which nothing is counted.
     pub fn new() -> Arc<Self> {
+        Self::with(Arc::default(), Arc::default())
+    }
+
+    /// Returns the metrics of one of several clusters. What the process bounds as a whole, it
+    /// shares with `self`.
+    pub fn of_cluster(&self) -> Arc<Self> {
+        Self::with(
+            Arc::clone(&self.slow_clients),
+            Arc::clone(&self.compression),
+        )
+    }
+
+    fn with(slow_clients: Arc<SlowClients>, compression: Arc<CompressionMetrics>) -> Arc<Self> {
         let shards = Shards::for_this_machine();
         let classes = RequestClass::ALL.len();
         Arc::new(Self {
@@ -169,8 +184,8 @@ impl Metrics {
             catalog_reload_times: Sharded::new(histogram::CELLS, shards),
             last_reload_refused: AtomicBool::new(false),
             client_connections: ClientConnections::default(),
-            slow_clients: SlowClients::default(),
-            compression: Arc::default(),
+            slow_clients,
+            compression,
         })
     }
 

@@ -27,25 +27,32 @@ const NO_UPSTREAM: &str = "(none)";
 impl Metrics {
     /// Renders the text format of Prometheus.
     pub fn render(&self, status: &ClusterStatus) -> String {
+        let mut families = self.families_of_cluster(status);
+        families.extend(self.families_of_process());
+        encoded(families)
+    }
+
+    /// The families that each cluster has.
+    pub(super) fn families_of_cluster(&self, status: &ClusterStatus) -> Vec<MetricFamily> {
         self.keep_upstreams(status.upstreams.iter().map(|upstream| &upstream.name));
         let mut families = self.class_families();
         families.extend(self.upstream_families());
         families.extend(cluster_families(status));
         families.extend(self.catalog_families(status));
         families.extend(self.config_families(status.revision));
-        families.extend(self.client_families());
+        families.extend(self.limit_families(status));
+        families
+    }
+
+    /// The families that the process has once.
+    pub(super) fn families_of_process(&self) -> Vec<MetricFamily> {
+        let mut families = self.client_families();
         families.extend(self.compression_families());
         families.extend(self.tls_families());
         families.extend(self.trace_families());
-        families.extend(self.limit_families(status));
         families.extend(process::families());
-        families.retain(|family| !family.get_metric().is_empty());
-        families.sort_by(|a, b| a.name().cmp(b.name()));
-        let mut text = Vec::new();
-        TextEncoder::new()
-            .encode(&families, &mut text)
-            .expect("families without samples or a name are left out");
-        String::from_utf8(text).expect("names, labels and numbers are text")
+        families.push(version_family());
+        families
     }
 
     fn class_families(&self) -> Vec<MetricFamily> {
@@ -321,13 +328,12 @@ impl Metrics {
         ]
     }
 
-    fn config_families(&self, revision: u64) -> [MetricFamily; 4] {
+    fn config_families(&self, revision: u64) -> [MetricFamily; 3] {
         let reloads = self
             .config_reloads
             .counts()
             .map(|(outcome, _, count)| counter_sample(&[("outcome", outcome)], count));
         let well = !self.last_reload_refused.load(Ordering::Relaxed);
-        let version = [("version", env!("CARGO_PKG_VERSION"))];
         [
             family(
                 "geofront_config_revision",
@@ -347,14 +353,29 @@ impl Metrics {
                 COUNTER,
                 reloads,
             ),
-            family(
-                "geofront_build_info",
-                "The version that runs.",
-                GAUGE,
-                [gauge_sample(&version, 1.0)],
-            ),
         ]
     }
+}
+
+fn version_family() -> MetricFamily {
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    family(
+        "geofront_build_info",
+        "The version that runs.",
+        GAUGE,
+        [gauge_sample(&version, 1.0)],
+    )
+}
+
+/// The families with samples as text, in the order of their names.
+pub(super) fn encoded(mut families: Vec<MetricFamily>) -> String {
+    families.retain(|family| !family.get_metric().is_empty());
+    families.sort_by(|a, b| a.name().cmp(b.name()));
+    let mut text = Vec::new();
+    TextEncoder::new()
+        .encode(&families, &mut text)
+        .expect("families without samples or a name are left out");
+    String::from_utf8(text).expect("names, labels and numbers are text")
 }
 
 /// The families that are states and not counts.

@@ -27,14 +27,16 @@ pub(super) fn family(
     family
 }
 
+pub(super) fn label_pair(name: &str, value: &str) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
+    pair
+}
+
 fn sample(labels: &[(&str, &str)]) -> Metric {
-    let pair = |(name, value): &(&str, &str)| {
-        let mut pair = LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*value).to_owned());
-        pair
-    };
-    Metric::from_label(labels.iter().map(pair).collect())
+    let pairs = labels.iter().map(|(name, value)| label_pair(name, value));
+    Metric::from_label(pairs.collect())
 }
 
 pub(super) fn counter_sample(labels: &[(&str, &str)], count: u64) -> Metric {

@@ -42,6 +42,8 @@ pub struct Context {
     /// One configuration and one view of the cluster from start to end; `select` alone looks at the
     /// newest.
     pub(super) snapshot: Arc<Snapshot>,
+    /// The request's cluster, of several, as its index in the order of the configuration.
+    pub(super) cluster: Option<usize>,
     pub(super) started: Instant,
     pub(super) request_id: RequestId,
     /// What the peer may state about the client.
@@ -132,6 +134,7 @@ impl Context {
     pub(super) fn new(snapshot: Arc<Snapshot>, now: Instant, running: Running) -> Self {
         Self {
             snapshot,
+            cluster: None,
             started: now,
             request_id: RequestId::fresh(),
             trust: PeerTrust::default(),

@@ -1,6 +1,7 @@
 //! The proxy's parts, and its interface for the rest of the process.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use super::coalesce::Coalescing;
 use super::connection::ConnectionParts;
 use super::connection::interrupt::Interrupts;
 use super::connection::refuse_head::HeadRefuser;
+use super::context::Context;
 use super::read_your_writes::RecentWriters;
 use super::running::RunningRequests;
 use super::upstream::jobs::Jobs;
@@ -56,24 +58,55 @@ pub(super) struct Parts {
     pub(super) interrupts: Arc<Interrupts>,
     pub(super) meters: Meters,
     pub(super) traces: Arc<TraceQueue>,
+    /// The doors of the clusters, in the order of the configuration. With clusters, this door has
+    /// no upstreams and serves what belongs to no cluster. Without, it serves everything.
+    pub(super) clusters: Vec<FrontDoor>,
+}
+
+/// What all clusters of a process have in common.
+#[derive(Clone, Debug)]
+pub struct SharedParts {
+    access_log: Arc<AccessLog>,
+    interrupts: Arc<Interrupts>,
+    traces: Arc<TraceQueue>,
+    threads: NonZeroUsize,
+}
+
+impl SharedParts {
+    /// The parts of a process that has so many threads.
+    pub fn new(access_log: AccessLog, threads: NonZeroUsize) -> Self {
+        Self {
+            access_log: Arc::new(access_log),
+            interrupts: Arc::default(),
+            traces: Arc::default(),
+            threads,
+        }
+    }
 }
 
 impl FrontDoor {
-    /// Builds the proxy of a process.
+    /// Builds the proxy of a process, or of one of its clusters. `clusters` are the doors of all
+    /// clusters, in the order of the configuration.
     pub fn new(
         control: Arc<Control>,
         metrics: Arc<Metrics>,
         room: Arc<WaitingRoom>,
-        access_log: AccessLog,
+        shared: SharedParts,
+        clusters: Vec<Self>,
     ) -> Self {
-        let threads = control.snapshot().config.threads.get();
+        let SharedParts {
+            access_log,
+            interrupts,
+            traces,
+            threads,
+        } = shared;
         let peers = UpstreamPeers::new(Arc::clone(&metrics));
         let parts = Parts {
             control,
             metrics,
-            access_log: Arc::new(access_log),
+            access_log,
             recent: Arc::default(),
-            budget: RetryBudget::new(threads, Instant::now()),
+            budget: RetryBudget::new(threads.get(), Instant::now()),
             opinions: OpinionBudget::new(Instant::now()),
             writers: RecentWriters::default(),
             jobs: Jobs::default(),
@@ -82,13 +115,22 @@ impl FrontDoor {
             coalescing: Coalescing::default(),
             room,
             peers,
-            interrupts: Arc::default(),
+            interrupts,
             meters: Meters::default(),
-            traces: Arc::default(),
+            traces,
+            clusters,
         };
         Self {
             parts: Arc::new(parts),
         }
+    }
+
+    /// The door of the request's cluster; this one if the request has none, or there is only one
+    /// cluster.
+    pub(super) fn of(&self, ctx: &Context) -> &Self {
+        ctx.cluster
+            .and_then(|at| self.parts.clusters.get(at))
+            .unwrap_or(self)
     }
 
     /// Requests that run now.
@@ -132,6 +174,7 @@ impl FrontDoor {
         let parts = &self.parts;
         let mover = WaitMover {
             control: &parts.control,
+            cluster: parts.control.snapshot().config.cluster.clone(),
             peers: &parts.peers,
             interrupts: &parts.interrupts,
             budget: &parts.budget,

@@ -42,18 +42,20 @@ impl ProxyHttp for FrontDoor {
     }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        self.choose_cluster(session, ctx);
         receive::limit_times(session, ctx);
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        self.receive(session, ctx).await?;
-        self.hold_to_limits(session, ctx).await?;
-        if self.answer_options(session, ctx).await? {
+        let door = self.of(ctx);
+        door.receive(session, ctx).await?;
+        door.hold_to_limits(session, ctx).await?;
+        if door.answer_options(session, ctx).await? {
             return Ok(true);
         }
-        self.gather_body(session, ctx).await?;
-        self.share(session, ctx).await
+        door.gather_body(session, ctx).await?;
+        door.share(session, ctx).await
     }
 
     async fn upstream_peer(
@@ -61,7 +63,7 @@ impl ProxyHttp for FrontDoor {
         session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        self.choose(session, ctx).await
+        self.of(ctx).choose(session, ctx).await
     }
 
     fn fail_to_connect(
@@ -71,7 +73,7 @@ impl ProxyHttp for FrontDoor {
         ctx: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        self.after_failure(session, ctx, &mut error, false);
+        self.of(ctx).after_failure(session, ctx, &mut error, false);
         error
     }
 
@@ -104,7 +106,7 @@ impl ProxyHttp for FrontDoor {
         end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<()> {
-        self.send_body(session, body, end_of_stream, ctx)
+        self.of(ctx).send_body(session, body, end_of_stream, ctx)
     }
 
     async fn upstream_response_filter(
@@ -113,13 +115,14 @@ impl ProxyHttp for FrontDoor {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        self.refuse_bad_framing(session, response, ctx)?;
+        let door = self.of(ctx);
+        door.refuse_bad_framing(session, response, ctx)?;
         if !response.status.is_informational() {
-            self.judge_head(session, response, ctx)?;
-            self.keep_head(session, response, ctx);
-            self.compress_head(session, response, ctx)?;
+            door.judge_head(session, response, ctx)?;
+            door.keep_head(session, response, ctx);
+            door.compress_head(session, response, ctx)?;
             if answer::ends_with_its_head(session, response) {
-                self.answer_ended(ctx);
+                door.answer_ended(ctx);
             }
         }
         Ok(())
@@ -132,9 +135,10 @@ impl ProxyHttp for FrontDoor {
         end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
-        self.judge_body(session, body.as_deref(), end_of_stream, ctx)?;
-        self.compress_body(body, end_of_stream, ctx)?;
-        self.keep_body(session, body.as_ref(), end_of_stream, ctx);
+        let door = self.of(ctx);
+        door.judge_body(session, body.as_deref(), end_of_stream, ctx)?;
+        door.compress_body(body, end_of_stream, ctx)?;
+        door.keep_body(session, body.as_ref(), end_of_stream, ctx);
         Ok(None)
     }
 
@@ -155,7 +159,8 @@ impl ProxyHttp for FrontDoor {
         ctx: &mut Context,
         client_reused: bool,
     ) -> Box<Error> {
-        self.after_failure(session, ctx, &mut error, client_reused);
+        self.of(ctx)
+            .after_failure(session, ctx, &mut error, client_reused);
         error
     }
 
@@ -174,8 +179,9 @@ impl ProxyHttp for FrontDoor {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
-        self.finish(session, error, ctx);
-        self.conclude_flight(session, error, ctx);
+        let door = self.of(ctx);
+        door.finish(session, error, ctx);
+        door.conclude_flight(session, error, ctx);
     }
 
     /// Everything Pingora would log about a failed request is in its access line.

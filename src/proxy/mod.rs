@@ -32,5 +32,5 @@ mod upstream;
 pub use access_log::recent::Recent;
 pub use connection::{ConnectionParts, Connections};
 pub use context::Context;
-pub use front_door::FrontDoor;
+pub use front_door::{FrontDoor, SharedParts};
 pub use running::{KEPT_GRACE, RunningRequests};

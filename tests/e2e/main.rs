@@ -17,6 +17,7 @@ mod affinity;
 mod catalog;
 mod classes;
 mod client_faults;
+mod clusters;
 mod coalescing;
 mod compression;
 mod cors;

@@ -145,10 +145,14 @@ fn keep_alive(keep_alive: KeepAlive) -> String {
 
 /// All facts and findings, for scripts.
 pub(super) fn json(results: &ProbeResults) -> Result<String, Failure> {
-    let upstreams: Vec<Value> = results.examined.iter().map(facts).collect();
-    let page = json!({"upstreams": upstreams, "findings": results.findings});
-    serde_json::to_string_pretty(&page)
+    serde_json::to_string_pretty(&value(results))
         .map_err(|error| Failure::new(format!("cannot write the results: {error}")))
+}
+
+/// All facts and findings.
+pub(super) fn value(results: &ProbeResults) -> Value {
+    let upstreams: Vec<Value> = results.examined.iter().map(facts).collect();
+    json!({"upstreams": upstreams, "findings": results.findings})
 }
 
 fn facts(Examined { upstream, found }: &Examined) -> Value {

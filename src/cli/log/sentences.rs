@@ -49,10 +49,14 @@ fn request(line: &LogLine) -> String {
     let user = line.text("user").map(|user| format!(", as user {user}"));
     let method = line.text("method").unwrap_or("?");
     let path = line.text("path").unwrap_or("?");
+    let cluster = line
+        .text("cluster")
+        .map(|name| format!(" of cluster {name}"));
     format!(
-        "- {client}{}{} requested {method} {path}",
+        "- {client}{}{} requested {method} {path}{}",
         through.unwrap_or_default(),
-        user.unwrap_or_default()
+        user.unwrap_or_default(),
+        cluster.unwrap_or_default()
     )
 }
 
@@ -279,6 +283,13 @@ mod tests {
         - It went to replica2, which began its answer after 48 ms
         - The client has the whole answer of 20480 bytes
         ");
+    }
+
+    #[test]
+    fn the_cluster_of_several_is_named() {
+        let line = "time=t id=a client=192.0.2.7 peer=192.0.2.7 method=GET path=/wms status=200 end=ok cluster=city";
+        let requested = "- 192.0.2.7 requested GET /wms of cluster city";
+        assert!(explained(line, 0).contains(requested));
     }
 
     #[test]

@@ -139,6 +139,11 @@ impl Check<'_> {
             .split(':')
             .next()
             .filter(|folder| folder.starts_with('/'));
-        folder.map(|folder| PathBuf::from(folder).join(STATE_FILE))
+        // Each cluster has its own.
+        let file = self.cluster_name().map_or_else(
+            || STATE_FILE.to_owned(),
+            |cluster| format!("catalog-{cluster}.json"),
+        );
+        folder.map(|folder| PathBuf::from(folder).join(file))
     }
 }

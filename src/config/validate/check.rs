@@ -9,13 +9,15 @@ use crate::config::diagnostics::{Diagnostics, Problem};
 use crate::config::environment::Environment;
 use crate::config::environment::read_bounded;
 use crate::config::loaded::{DEFAULT, Loaded};
+use crate::config::parts::Part;
 use crate::config::raw::Slot;
 use crate::config::source::{At, Sources};
 use crate::config::value::{Show, Written};
-use crate::config::{Config, Effective, Secret};
+use crate::config::{Config, Effective, Secret, UpstreamName};
 
 pub(super) struct Check<'e> {
     pub(super) environment: &'e dyn Environment,
+    pub(super) part: Part<'e>,
     pub(super) sources: Sources,
     problems: Vec<Problem>,
     effective: Vec<Effective>,
@@ -26,12 +28,14 @@ pub(super) struct Check<'e> {
 impl<'e> Check<'e> {
     pub(super) fn new(
         environment: &'e dyn Environment,
+        part: Part<'e>,
         sources: Sources,
         problems: Vec<Problem>,
     ) -> Self {
         let files = sources.paths().map(Path::to_owned).collect();
         Self {
             environment,
+            part,
             sources,
             problems,
             effective: Vec::new(),
@@ -45,11 +49,23 @@ impl<'e> Check<'e> {
             Ok(Loaded {
                 config,
                 files: self.files,
-                effective: self.effective,
+                effective: self
+                    .effective
+                    .into_iter()
+                    .filter(|entry| self.part.has(&entry.key))
+                    .collect(),
                 warnings: self.warnings,
             })
         } else {
             Err(Diagnostics::new(self.sources, self.problems))
+        }
+    }
+
+    /// The name of the cluster, unless the configuration is of a single one.
+    pub(super) fn cluster_name(&self) -> Option<UpstreamName> {
+        match self.part {
+            Part::Cluster(name) => UpstreamName::new(name),
+            Part::Whole | Part::Front => None,
         }
     }
 

@@ -67,7 +67,7 @@ impl Check<'_> {
         mapping
     }
 
-    fn path(&mut self, key: &str, slot: &Slot<String>, default: &str) -> String {
+    pub(super) fn path(&mut self, key: &str, slot: &Slot<String>, default: &str) -> String {
         let context = self.value(key, slot, default.to_owned());
         let Some(at) = slot.at() else { return context };
         let help = match context.as_str() {

@@ -85,6 +85,9 @@ pub(super) fn write(record: &Record<'_>, format: LogFormat, out: &mut Vec<u8>) {
     if record.named.is_some() {
         line.word(key!("named"), record.named);
     }
+    if record.cluster.is_some() {
+        line.word(key!("cluster"), record.cluster);
+    }
     if let Some(trace) = record.trace {
         line.plain(key!("trace"), |out| write_to(out, format_args!("{trace}")));
     }
@@ -333,6 +336,7 @@ mod tests {
             user,
             route: None,
             named: None,
+            cluster: None,
             trace: None,
         }
     }

@@ -58,6 +58,8 @@ pub struct Record<'a> {
     pub route: Option<&'a str>,
     /// The upstream that an administrator's request names. Lines of others have no such field.
     pub named: Option<&'a str>,
+    /// The cluster of the request. Lines have no such field where there is only one.
+    pub cluster: Option<&'a str>,
     /// The trace of the request. Lines of requests that are not traced have no such field.
     pub trace: Option<TraceId>,
 }
@@ -187,6 +189,7 @@ mod tests {
             user: None,
             route: None,
             named: None,
+            cluster: None,
             trace: None,
         }
     }

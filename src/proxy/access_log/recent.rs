@@ -137,6 +137,7 @@ mod tests {
             user: None,
             route: None,
             named: None,
+            cluster: None,
             trace: None,
         }
     }

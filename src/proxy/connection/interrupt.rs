@@ -18,6 +18,7 @@ use std::{array, io};
 use parking_lot::Mutex;
 
 use crate::cluster::{Tried, UpstreamId};
+use crate::config::UpstreamName;
 use crate::ogc::RequestClass;
 
 /// Parts of the registry, so that connections that come and go at the same time do not wait for
@@ -44,6 +45,8 @@ struct State {
 /// A wait for an upstream's first byte.
 #[derive(Clone, Debug)]
 pub(in crate::proxy) struct Wait {
+    /// The cluster of the upstream, of several: each numbers its own upstreams.
+    pub(in crate::proxy) cluster: Option<UpstreamName>,
     pub(in crate::proxy) upstream: UpstreamId,
     pub(in crate::proxy) class: RequestClass,
     /// The upstreams that the request has tried, this one included.
@@ -236,6 +239,7 @@ mod tests {
     fn wait(upstream: u32) -> Wait {
         let class = RequestClass::Map;
         Wait {
+            cluster: None,
             upstream: UpstreamId(upstream),
             class,
             tried: Tried::default(),

@@ -224,6 +224,7 @@ impl HeadRefuser {
             user: None,
             route: None,
             named: None,
+            cluster: None,
             trace: None,
         };
         // A redirect is what the operator wants.

@@ -56,6 +56,10 @@ pub enum Refusal {
     Route,
     /// The request's path is not below `geoserver.public_path`.
     PublicPath,
+    /// No cluster has the request's host.
+    UnknownHost,
+    /// No cluster has the request's path on this host, or it can be read as paths of several.
+    UnknownPath,
     /// The request names an upstream, and its peer may state no user.
     NamedUpstreamUntrusted,
     /// The request names an upstream, and its user is no administrator.
@@ -85,7 +89,7 @@ pub enum Refusal {
 }
 
 /// All but those of malformed requests.
-const OWN: [Refusal; 29] = [
+const OWN: [Refusal; 31] = [
     Refusal::JobGone,
     Refusal::HttpsRedirect,
     Refusal::HttpsRedirectOfBody,
@@ -106,6 +110,8 @@ const OWN: [Refusal; 29] = [
     Refusal::Blocked,
     Refusal::Route,
     Refusal::PublicPath,
+    Refusal::UnknownHost,
+    Refusal::UnknownPath,
     Refusal::NamedUpstreamUntrusted,
     Refusal::NamedUpstreamNoAdministrator,
     Refusal::NamedUpstreamWrongToken,
@@ -152,6 +158,8 @@ impl Refusal {
             Self::JobGone => "job-gone",
             Self::Route => "route",
             Self::PublicPath => "public-path",
+            Self::UnknownHost => "unknown-host",
+            Self::UnknownPath => "unknown-path",
             Self::NamedUpstreamUntrusted => "named-upstream-untrusted",
             Self::NamedUpstreamNoAdministrator => "named-upstream-no-administrator",
             Self::NamedUpstreamWrongToken => "named-upstream-wrong-token",
@@ -196,7 +204,10 @@ impl Refusal {
             | Self::NamedUpstreamNoAdministrator
             | Self::NamedUpstreamWrongToken
             | Self::NamedUpstreamReadOnly => StatusCode::FORBIDDEN,
-            Self::NamedUpstreamUnknown | Self::PublicPath => StatusCode::NOT_FOUND,
+            Self::NamedUpstreamUnknown | Self::PublicPath | Self::UnknownPath => {
+                StatusCode::NOT_FOUND
+            }
+            Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::ConnectionLost
             | Self::NamedUpstreamUnreachable
             | Self::AnswerHeadTooLarge
@@ -237,6 +248,8 @@ impl Refusal {
             | Self::Blocked
             | Self::Route
             | Self::PublicPath
+            | Self::UnknownHost
+            | Self::UnknownPath
             | Self::NamedUpstreamUntrusted
             | Self::NamedUpstreamNoAdministrator
             | Self::NamedUpstreamWrongToken
@@ -274,7 +287,9 @@ impl Refusal {
                 "The part of the map service that began this execution, or drew this document, does not serve at the moment. If it was restarted, the result may be lost."
             }
             Self::Route => "This service does not accept requests of this kind from here.",
-            Self::PublicPath => "There is no map service at this address.",
+            Self::PublicPath | Self::UnknownHost | Self::UnknownPath => {
+                "There is no map service at this address."
+            }
             // The detail of the answer has more for an administrator.
             Self::NamedUpstreamUntrusted | Self::NamedUpstreamWrongToken => {
                 "This service does not accept requests of this kind from here."

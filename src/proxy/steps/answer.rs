@@ -312,6 +312,7 @@ fn judged<'a>(session: &'a Session, ctx: &'a Context) -> JudgedRequest<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
     use std::sync::Arc;
     use std::time::Instant;
 
@@ -325,6 +326,7 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::proxy::access_log::AccessLog;
     use crate::proxy::context::Attempt;
+    use crate::proxy::front_door::SharedParts;
     use crate::proxy::upstream::peer::UpstreamPeers;
     use crate::waiting_room::{Admission, WaitingRoom};
 
@@ -385,7 +387,13 @@ mod tests {
         let control = control_up(CONFIG, now);
         let log = AccessLog::start(&config::AccessLogDestination::Off, LogFormat::Logfmt);
         let room = WaitingRoom::new(Arc::clone(&control), Metrics::new(), now);
-        let front_door = FrontDoor::new(Arc::clone(&control), Metrics::new(), room, log);
+        let front_door = FrontDoor::new(
+            Arc::clone(&control),
+            Metrics::new(),
+            room,
+            SharedParts::new(log, NonZeroUsize::MIN),
+            Vec::new(),
+        );
         let mut ctx = request_to_an_upstream_in_doubt(&front_door, &control, now);
         let upstream = Arc::clone(&ctx.attempt.as_ref().unwrap().upstream);
         let (session, _client) = session().await;

@@ -113,6 +113,7 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
     let request = session.req_header();
     let target = request.raw_path();
     let public_target = public_path::public_target(target, ctx);
+    let config = &ctx.snapshot.config;
     let (attempt, shared) = (ctx.attempt.as_ref(), ctx.shared.as_deref());
     let user = request
         .headers
@@ -149,6 +150,7 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
         user: user.map(http::HeaderValue::as_bytes),
         route: ctx.route().map(|route| &*route.name),
         named: ctx.named.as_ref().map(|upstream| upstream.name.as_str()),
+        cluster: config.cluster.as_ref().map(UpstreamName::as_str),
         trace: ctx.trace.as_ref().map(|trace| trace.span().trace),
     };
     front_door.parts.recent.note(&record, ctx.started + total);

@@ -1,6 +1,7 @@
 //! The story of one request, a file for each step, in the order a request takes them.
 //!
 //! ```text
+//!  cluster   one of several clusters, by host and path
 //!  receive   the client's identity, the class; what no upstream may see is refused
 //!    public_path  the target as the upstream knows it
 //!  route     the operator's rules
@@ -22,6 +23,7 @@
 
 mod admit;
 pub(super) mod answer;
+mod cluster;
 mod compress;
 mod direct;
 mod doubt;

@@ -92,6 +92,9 @@ impl FrontDoor {
         if headers::nominates_a_claim(session.req_header(), &ctx.snapshot.config.trust) {
             return Err(self.refuse(ctx, Refusal::Malformed(Fault::Nomination)));
         }
+        if let Some(refusal) = self.without_cluster(ctx) {
+            return Err(self.refuse(ctx, refusal));
+        }
         self.map_public_path(session, ctx)?;
         self.read_body_prefix(session, ctx).await?;
         classify(session, ctx);

@@ -133,6 +133,7 @@ impl FrontDoor {
         {
             let (upstream, since) = (attempt.upstream.id, attempt.started);
             attempt.armed = Some(interrupt.arm(Wait {
+                cluster: ctx.snapshot.config.cluster.clone(),
                 upstream,
                 class,
                 tried: ctx.tried.clone(),

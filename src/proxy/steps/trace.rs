@@ -306,6 +306,14 @@ fn whole(session: &Session, ctx: &Context, total: Duration, end: End) -> TraceSp
         )
         .with_some("geofront.operation", ctx.classified.operation)
         .with_some("geofront.layer", layer)
+        .with_some(
+            "geofront.cluster",
+            ctx.snapshot
+                .config
+                .cluster
+                .as_ref()
+                .map(ToString::to_string),
+        )
         .with_some("geofront.upstream", upstream.map(ToString::to_string))
         .with("geofront.attempts", ctx.attempts)
         .with("geofront.end", end.word())

@@ -23,6 +23,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::peer::UpstreamPeers;
 use super::retry_budget::{Loss, RetryBudget};
 use crate::cluster::{Cause, HealthState, Transition, TransitionKind, Upstream};
+use crate::config::UpstreamName;
 use crate::control::Control;
 use crate::proxy::connection::interrupt::Interrupts;
 
@@ -49,6 +50,8 @@ struct Lost {
 /// Moves waits away from upstreams that are lost.
 pub(in crate::proxy) struct WaitMover<'a> {
     pub(in crate::proxy) control: &'a Control,
+    /// The cluster, of several. The waits of others are not touched.
+    pub(in crate::proxy) cluster: Option<UpstreamName>,
     pub(in crate::proxy) peers: &'a UpstreamPeers,
     pub(in crate::proxy) interrupts: &'a Interrupts,
     pub(in crate::proxy) budget: &'a RetryBudget,
@@ -123,7 +126,8 @@ impl WaitMover<'_> {
             let upstream = &slow.upstream;
             let moved = self.interrupts.raise(|wait| {
                 let waited = now.saturating_duration_since(wait.since);
-                let moves = wait.upstream == upstream.id
+                let moves = wait.cluster == self.cluster
+                    && wait.upstream == upstream.id
                     && wait.tried.count() == 1
                     && slow.keeps_too_long(wait.class, waited)
                     && wait
@@ -156,7 +160,8 @@ impl WaitMover<'_> {
         };
         let percent = snapshot.config.retry.budget_percent;
         let moved = self.interrupts.raise(|wait| {
-            wait.upstream == upstream.id
+            wait.cluster == self.cluster
+                && wait.upstream == upstream.id
                 && wait.since < *at + LATE
                 && wait
                     .tried
