@@ -78,6 +78,7 @@ async fn the_endpoint_decides_as_the_table_and_the_command_line_do() {
                 .filter_map(|name| facts.get(*name).map(String::as_str))
                 .collect();
             words.extend(catalog_effect(&facts["served by"]));
+            words.extend(facts.get("queue").and_then(|queue| effort(queue)));
             // The rules here list no short processes.
             let expected: Vec<&String> = case
                 .expected
@@ -105,6 +106,18 @@ fn catalog_effect(served_by: &str) -> Option<&'static str> {
     } else {
         "main-only"
     })
+}
+
+/// The table's word for requests whose effort is not that of their class, from the line of the
+/// queue: why a map is heavy, or why a request of a heavy class is not.
+fn effort(queue: &str) -> Option<&'static str> {
+    if queue.contains("heavy because of the size of the map") {
+        Some("heavy")
+    } else if queue.contains("not heavy: it is about work that was done before") {
+        Some("light")
+    } else {
+        None
+    }
 }
 
 fn facts(explained: &Value) -> BTreeMap<String, String> {

@@ -176,13 +176,15 @@ impl World {
     }
 
     /// The main's update sequence shows that a replica has read old files. It cannot while the main
-    /// reports none, nor after an edit on disk that the main itself has not loaded.
+    /// reports none, nor after an edit on disk that the main itself has not loaded, nor before the
+    /// main was read again after its number moved: old files have the number that was read last.
     fn may_have_read_old_files(&self, catalog: &CatalogStatus) -> bool {
         let main = self.machines.get(&self.main().1);
         let main_lacks_an_edit =
             main.is_some_and(|main| main.geoserver.number < self.directory.number);
         let is_unknown = catalog.update_sequence.is_none()
             || catalog.silent_for.is_some()
+            || catalog.update_sequence < Some(self.directory.number)
             || self.audit.has_another_main
             || main_lacks_an_edit;
         self.directory.lag.is_some() && is_unknown

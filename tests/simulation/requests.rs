@@ -165,7 +165,7 @@ impl World {
         let (tried, keys) = (Tried::default(), Vec::new());
         let effort = match class {
             RequestClass::Map if self.chance.percent(10) => Effort::Heavy,
-            RequestClass::Process if user == 0 => Effort::Light,
+            RequestClass::Process if self.chance.percent(30) => Effort::Light,
             _ => Effort::OfClass,
         };
         let layer = (class == RequestClass::Map).then(|| Layer::random(&mut self.chance));
