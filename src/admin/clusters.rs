@@ -69,13 +69,12 @@ pub(super) fn routes(app: &App) -> Router {
         };
         let path = format!("/clusters/{name}");
         let page = format!("{path}/");
-        let to_page = page.clone();
         router = router
-            .route(&path, get(async move || Redirect::permanent(&to_page)))
+            .route(&path, get(Redirect::permanent(&page)))
             .route(&page, get(api::page))
             .route(
                 &format!("{path}/metrics"),
-                get(async || Redirect::permanent("/metrics")),
+                get(Redirect::permanent("/metrics")),
             )
             .nest(&path, cluster_routes().with_state(own));
     }

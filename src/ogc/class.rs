@@ -8,7 +8,7 @@ use std::ops::{Index, IndexMut};
 pub use table::{ClassRow, RetryRule, Servers, Writes};
 
 use super::Clarity;
-use table::TABLE;
+use table::{COUNT, TABLE};
 
 /// The class of a request, as [`super::classify`] decides it. Its properties are in one table
 /// ([`RequestClass::row`]), which `docs/request-classes.md` explains.
@@ -30,10 +30,10 @@ pub enum RequestClass {
 
 impl RequestClass {
     /// Every class, in the order of the table.
-    pub const ALL: [Self; TABLE.len()] = {
-        let mut all = [Self::Tile; TABLE.len()];
+    pub const ALL: [Self; COUNT] = {
+        let mut all = [Self::Tile; COUNT];
         let mut index = 0;
-        while index < TABLE.len() {
+        while index < COUNT {
             all[index] = TABLE[index].class;
             index += 1;
         }
@@ -43,7 +43,7 @@ impl RequestClass {
     /// The properties of this class.
     #[inline]
     pub const fn row(self) -> &'static ClassRow {
-        const ROWS: &[ClassRow; TABLE.len()] = &TABLE;
+        const ROWS: &[ClassRow; COUNT] = &TABLE;
         &ROWS[self.index()]
     }
 
@@ -127,7 +127,7 @@ impl fmt::Display for RequestClass {
 
 /// One `T` for every class.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct PerClass<T>([T; RequestClass::ALL.len()]);
+pub struct PerClass<T>([T; COUNT]);
 
 impl<T> PerClass<T> {
     /// Builds a table by computing the value for each class.

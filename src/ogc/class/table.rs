@@ -87,7 +87,11 @@ const fn megabytes(megabytes: u64) -> u64 {
     megabytes * 1_000_000
 }
 
-pub(super) const TABLE: [ClassRow; 12] = [
+/// The number of classes. The lengths of arrays are this number and not the length of the table,
+/// because the compiler cannot always evaluate the table while it computes types.
+pub(super) const COUNT: usize = 12;
+
+pub(super) const TABLE: [ClassRow; COUNT] = [
     // GeoServer gives up rendering after 60 seconds, and a tile may wait for its metatile.
     ClassRow {
         class: RequestClass::Tile,
