@@ -168,7 +168,7 @@ impl fmt::Display for Cause {
             Self::Reset(when) => write!(f, "connection lost: {when}"),
             Self::Status(status) => write!(f, "status {status}"),
             Self::Truncated => f.write_str("answer ended too early"),
-            Self::NodeFault(says) => write!(f, "node fault: {says}"),
+            Self::NodeFault(text) => write!(f, "node fault: {text}"),
             Self::Unexpected(wrong) => write!(f, "unexpected answer: {wrong}"),
             Self::Credentials(status) => write!(f, "credentials refused: status {status}"),
             Self::Local(fault) => fault.fmt(f),

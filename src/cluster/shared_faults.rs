@@ -52,17 +52,17 @@ const DATABASE_FAULTS: [&str; 4] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
     layer: Option<String>,
-    says: String,
+    exception: String,
 }
 
 impl Subject {
-    /// Builds a subject. `layer` is the name in the request; `says` is the exception's text, empty
-    /// if there is none.
-    pub fn new(layer: Option<&[u8]>, says: &str) -> Self {
+    /// Builds a subject. `layer` is the name in the request; `exception` is the text of the
+    /// exception, empty if there is none.
+    pub fn new(layer: Option<&[u8]>, exception: &str) -> Self {
         let layer = layer.filter(|layer| !layer.is_empty());
         Self {
             layer: layer.map(|layer| bounded(&String::from_utf8_lossy(layer))),
-            says: bounded(says),
+            exception: bounded(exception),
         }
     }
 }
@@ -174,7 +174,7 @@ impl SharedFaults {
             .iter()
             .any(|text| words.to_ascii_lowercase().contains(text));
         let is_own_misfortune = cause.severity() != Severity::Ordinary && !is_database;
-        let has_text = is_database || !subject.says.is_empty();
+        let has_text = is_database || !subject.exception.is_empty();
         let text = seed_of(&normalized(&words));
         let layer = subject
             .layer
@@ -312,10 +312,10 @@ fn layer_of(subject: &Subject) -> u64 {
 }
 
 fn words_of(cause: &Cause, subject: &Subject) -> String {
-    if subject.says.is_empty() {
+    if subject.exception.is_empty() {
         cause.to_string()
     } else {
-        format!("{cause}: {}", subject.says)
+        format!("{cause}: {}", subject.exception)
     }
 }
 
@@ -338,8 +338,8 @@ mod tests {
 
     const PEERS: [UpstreamId; 3] = [UpstreamId(1), UpstreamId(2), UpstreamId(3)];
 
-    fn on(layer: &str, says: &str) -> Subject {
-        Subject::new(Some(layer.as_bytes()), says)
+    fn on(layer: &str, exception: &str) -> Subject {
+        Subject::new(Some(layer.as_bytes()), exception)
     }
 
     fn is_shared(

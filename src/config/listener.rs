@@ -57,7 +57,7 @@ pub struct ListenerTls {
 
 impl Listener {
     /// True if connections of `peer` begin with a header of the PROXY protocol.
-    pub fn hears_proxy(&self, peer: IpAddr) -> bool {
+    pub fn expects_proxy_header(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.proxy_protocol_from
             .iter()

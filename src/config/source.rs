@@ -203,11 +203,11 @@ pub(super) fn masked_field(field: &str) -> String {
 /// True if a key of this name probably holds a secret, even if the key is unknown.
 pub(super) fn names_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    let is_telling = ["password", "token", "secret"]
+    let is_secret = ["password", "token", "secret"]
         .iter()
         .any(|word| key.contains(word))
         || key.starts_with("header");
-    is_telling && !key.ends_with("_file") && !key.ends_with("_env")
+    is_secret && !key.ends_with("_file") && !key.ends_with("_env")
 }
 
 fn line_start(text: &str, offset: usize) -> usize {

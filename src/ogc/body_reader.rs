@@ -26,7 +26,7 @@ const MAX_LOOKS: u32 = 64;
 /// Reads a body until its class is certain; see the module's documentation.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyReader {
-    wish: Wish,
+    needed: NeededPart,
     is_gzip: bool,
     /// Limit in bytes for a body that is read to its end.
     most: usize,
@@ -35,7 +35,7 @@ pub struct BodyReader {
 
 /// The part of a body that is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+enum NeededPart {
     /// Nothing: the content type shows that the body cannot be understood.
     Nothing,
     /// Nothing: no part of the body can be trusted.
@@ -58,16 +58,16 @@ impl BodyReader {
         let is_gzip = coding.is_some_and(|coding| {
             coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")
         });
-        let wish = match body::kind(content_type) {
-            BodyKind::Ambiguous => Wish::Nothing,
-            _ if coding.is_some() && !is_gzip => Wish::NothingToBelieve,
-            BodyKind::Form | BodyKind::Multipart { .. } if is_gzip => Wish::NothingToBelieve,
-            BodyKind::Form | BodyKind::Multipart { .. } => Wish::Fields,
-            BodyKind::Soap => Wish::Document,
-            BodyKind::Xml => Wish::Root,
+        let needed = match body::kind(content_type) {
+            BodyKind::Ambiguous => NeededPart::Nothing,
+            _ if coding.is_some() && !is_gzip => NeededPart::NothingToBelieve,
+            BodyKind::Form | BodyKind::Multipart { .. } if is_gzip => NeededPart::NothingToBelieve,
+            BodyKind::Form | BodyKind::Multipart { .. } => NeededPart::Fields,
+            BodyKind::Soap => NeededPart::Document,
+            BodyKind::Xml => NeededPart::Root,
         };
         Self {
-            wish,
+            needed,
             is_gzip,
             most,
             looks: 0,
@@ -77,10 +77,10 @@ impl BodyReader {
     /// True if more than `text` is needed of a body that continues. Called for every piece that
     /// arrives.
     pub fn wants_more(&mut self, text: &[u8]) -> bool {
-        match self.wish {
-            Wish::Nothing | Wish::NothingToBelieve => return false,
-            Wish::Document | Wish::Fields => return text.len() <= self.most,
-            Wish::Root => {}
+        match self.needed {
+            NeededPart::Nothing | NeededPart::NothingToBelieve => return false,
+            NeededPart::Document | NeededPart::Fields => return text.len() <= self.most,
+            NeededPart::Root => {}
         }
         let is_last_look = text.len() >= BODY_PREFIX;
         if self.looks >= MAX_LOOKS && !is_last_look {
@@ -89,7 +89,7 @@ impl BodyReader {
         self.looks += 1;
         match xml::root(&self.prefix(text)) {
             Some(root) if root.is_decided_by_its_end() => {
-                self.wish = Wish::Document;
+                self.needed = NeededPart::Document;
                 text.len() <= self.most
             }
             Some(_) => false,
@@ -100,13 +100,13 @@ impl BodyReader {
     /// The part of `text` that may decide the class. `is_whole` is set if the body has ended.
     pub fn evidence<'b>(&self, text: &'b [u8], is_whole: bool) -> Option<Cow<'b, [u8]>> {
         let is_all_there = is_whole && text.len() <= self.most;
-        match self.wish {
-            Wish::Nothing => Some(Cow::Borrowed(&[])),
-            Wish::NothingToBelieve => None,
-            Wish::Fields => is_all_there.then_some(Cow::Borrowed(text)),
-            Wish::Document | Wish::Root => {
+        match self.needed {
+            NeededPart::Nothing => Some(Cow::Borrowed(&[])),
+            NeededPart::NothingToBelieve => None,
+            NeededPart::Fields => is_all_there.then_some(Cow::Borrowed(text)),
+            NeededPart::Document | NeededPart::Root => {
                 let prefix = self.prefix(text);
-                let wants_all = self.wish == Wish::Document
+                let wants_all = self.needed == NeededPart::Document
                     || xml::root(&prefix).is_some_and(|root| root.is_decided_by_its_end());
                 let all = if wants_all && is_all_there {
                     self.unpacked(text)

@@ -60,7 +60,7 @@ impl NamedListener {
         let settings = self.settings(config)?;
         let mut stream = stream;
         if !settings.proxy_protocol_from.is_empty()
-            && let Err(fault) = hear_proxy(&mut stream, settings, deadline).await
+            && let Err(fault) = take_proxy_header(&mut stream, settings, deadline).await
         {
             metrics.proxy_protocol_refused(fault.reason());
             tracing::debug!(
@@ -174,7 +174,7 @@ impl ProxyHeaderFault {
 }
 
 /// Reads the header, and makes its address that of the connection.
-async fn hear_proxy(
+async fn take_proxy_header(
     stream: &mut Stream,
     settings: &Listener,
     deadline: Instant,
@@ -183,7 +183,7 @@ async fn hear_proxy(
     let peer = digest
         .as_ref()
         .and_then(|digest| digest.peer_addr()?.as_inet().copied());
-    if !peer.is_some_and(|peer| settings.hears_proxy(peer.ip())) {
+    if !peer.is_some_and(|peer| settings.expects_proxy_header(peer.ip())) {
         return Err(ProxyHeaderFault::Unlisted);
     }
     let client = timeout_at(deadline, read_proxy_header(stream))

@@ -70,7 +70,7 @@ pub(in crate::proxy) struct Inbox {
     /// Start of the wait for more of the body.
     waiting: Option<Instant>,
     /// The client waits for `100 Continue` before it sends its body.
-    is_asked_to_wait: bool,
+    expects_continue: bool,
     /// The current request is one of HTTP/1.1.
     is_http11: bool,
     pub(in crate::proxy) tunnel: Tunnel,
@@ -86,7 +86,7 @@ impl Default for Inbox {
             rule,
             pace: ClientPace::new(&rule),
             waiting: None,
-            is_asked_to_wait: false,
+            expects_continue: false,
             is_http11: false,
             tunnel: Tunnel::default(),
         }
@@ -173,7 +173,7 @@ impl Inbox {
             self.pace = ClientPace::new(&self.rule);
             self.waiting = None;
             let expect = |line: &[u8]| line.eq_ignore_ascii_case(EXPECT);
-            self.is_asked_to_wait = bytes.windows(EXPECT.len()).any(expect);
+            self.expects_continue = bytes.windows(EXPECT.len()).any(expect);
         }
         Incoming::Head(head, bytes)
     }
@@ -220,7 +220,7 @@ impl Inbox {
         let Some(since) = self.waiting.take() else {
             return Ok(());
         };
-        if std::mem::take(&mut self.is_asked_to_wait) {
+        if std::mem::take(&mut self.expects_continue) {
             return Ok(());
         }
         if self.pace.note(bytes as u64, since.elapsed(), &self.rule) {

@@ -31,7 +31,7 @@ pub(in crate::proxy) struct AnswerFinding {
     /// The upstream refuses this read to this client; others may be allowed.
     pub(in crate::proxy) is_forbidden: bool,
     /// The exception that the page of a failure names; empty if it names none.
-    pub(in crate::proxy) says: String,
+    pub(in crate::proxy) exception: String,
 }
 
 impl AnswerFinding {
@@ -41,7 +41,7 @@ impl AnswerFinding {
             is_service_exception: false,
             is_ignorant: false,
             is_forbidden: false,
-            says: String::new(),
+            exception: String::new(),
         }
     }
 }

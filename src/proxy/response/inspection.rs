@@ -54,7 +54,7 @@ impl BodyInspector {
                 is_service_exception: true,
                 is_ignorant,
                 is_forbidden: is_forbidden(self.status, request),
-                says: String::new(),
+                exception: String::new(),
             };
         }
         if (400..500).contains(&self.status) {
@@ -71,13 +71,13 @@ impl BodyInspector {
         }
         let fault = node_fault(&text, request)
             .map(|at| Outcome::Failure(Cause::NodeFault(quote(&text[at..]))));
-        let says = if fault.is_none() {
+        let exception = if fault.is_none() {
             exception_named_in(&text)
         } else {
             String::new()
         };
         AnswerFinding {
-            says,
+            exception,
             ..AnswerFinding::only(fault.or_else(|| self.without_body.clone()))
         }
     }

@@ -202,7 +202,7 @@ impl FrontDoor {
                 // If the request was incomplete, the client may have caused the error.
                 match outcome {
                     Outcome::Failure(cause) if ctx.is_request_complete => {
-                        self.report_failure(session, ctx, cause, &finding.says);
+                        self.report_failure(session, ctx, cause, &finding.exception);
                     }
                     outcome if ctx.is_request_complete => self.report(ctx, outcome),
                     _ => {}

@@ -11,13 +11,14 @@ use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
 
 impl FrontDoor {
-    /// Reports to the cluster how the current attempt failed, once. `says` is the exception's text.
+    /// Reports to the cluster how the current attempt failed, once. `exception` is the text of the
+    /// exception.
     pub(super) fn report_failure(
         &self,
         session: &Session,
         ctx: &mut Context,
         cause: Cause,
-        says: &str,
+        exception: &str,
     ) {
         let layer = ctx
             .classified
@@ -27,7 +28,7 @@ impl FrontDoor {
         self.report_about(
             ctx,
             Outcome::Failure(cause),
-            Some(Subject::new(layer, says)),
+            Some(Subject::new(layer, exception)),
         );
     }
 

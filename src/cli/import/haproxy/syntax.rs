@@ -26,7 +26,7 @@ const SECTIONS: [&str; 19] = [
 ];
 
 /// Sections with servers or their settings: one of them makes a file HAProxy's.
-const TELLING: [&str; 5] = ["global", "defaults", "frontend", "backend", "listen"];
+const SERVER_SECTIONS: [&str; 5] = ["global", "defaults", "frontend", "backend", "listen"];
 
 /// A section, with the line of its head.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(super) fn is_haproxy(text: &str) -> bool {
         match words.as_slice() {
             ["global" | "defaults"] => true,
             [kind, name] | [kind, name, ..] => {
-                TELLING.contains(kind)
+                SERVER_SECTIONS.contains(kind)
                     && !name.starts_with(['=', ':', '{'])
                     && !line.contains(['{', ';'])
                     && !line.starts_with([' ', '\t'])

@@ -330,7 +330,7 @@ fn a_services_500_is_a_failure_and_that_of_rest_is_not() {
     )
     .finding();
     assert_eq!(
-        (named.outcome, named.says.as_str()),
+        (named.outcome, named.exception.as_str()),
         (status(500), "org.x.DataException: no table")
     );
     let broken = answer(500, "text/plain", format!("{OOM}\n\tat x"))
