@@ -258,7 +258,7 @@ try {
   await drawsNumbers(wide);
 
   // Failed requests of the time without a server are what the page reports.
-  const isLost = problem => /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|409 \(Conflict\)|400 \(Bad Request\)/.test(problem);
+  const isLost = problem => /ERR_CONNECTION_(REFUSED|RESET|CLOSED|ABORTED)|ERR_SOCKET_NOT_CONNECTED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|409 \(Conflict\)|400 \(Bad Request\)/.test(problem);
   for (const each of [page, dark, phone, wide, narrow]) {
     assert.deepEqual(each.problems.filter(problem => !isLost(problem)), [], "no script fails and the content policy refuses nothing");
     const own = [first.admin, many.admin].map(admin => `http://${admin}/`);
