@@ -58,6 +58,7 @@ pub use metatile::metatile;
 pub use operation::{class_of_operation, operations, service_by_name};
 pub use path::normalise_path;
 pub use path_pattern::PathPattern;
+pub use printing::PRINTED_DOCUMENT;
 pub use processes::{CatalogEffect, ProcessName, Processes, changes_catalog};
 pub use subject::{Fit, RuleSubject};
 

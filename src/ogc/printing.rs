@@ -10,8 +10,8 @@ use super::pairs::guarded;
 use super::path::Path;
 use super::{RequestClass, Span};
 
-/// The end of the address of a document that `create.json` made.
-const DOCUMENT: &[u8] = b".printout";
+/// The end of the address of a document that `create.json` made, behind its identifier.
+pub const PRINTED_DOCUMENT: &[u8] = b".printout";
 
 /// True if the path has one of the servlet's addresses, in a spelling that all servers read alike.
 pub(super) fn is_known(path: &Path<'_>, at: usize) -> bool {
@@ -60,7 +60,7 @@ pub(super) fn is_light(path: &Path<'_>, at: usize) -> bool {
 
 /// The identifier of the document that segment `at` names.
 pub(super) fn id(path: &Path<'_>, at: usize) -> Option<Span> {
-    let length = path.segment(at)?.strip_suffix(DOCUMENT)?.len();
+    let length = path.segment(at)?.strip_suffix(PRINTED_DOCUMENT)?.len();
     let span = path.span(at).filter(|_| length > 0)?;
     Some(Span {
         end: span.start + length as u32,

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use crate::cluster::UpstreamId;
 use crate::config::UpstreamName;
+use crate::ogc::PRINTED_DOCUMENT;
 
 /// Executions that are remembered.
 const MAX_JOBS: usize = 8192;
@@ -37,9 +38,6 @@ const MARKS: [&[u8]; 4] = [
     b"\"jobid\":\"",
     b"\"jobid\": \"",
 ];
-
-/// The end of the address of a printed document, behind its identifier.
-const PRINTED: &[u8] = b".printout";
 
 /// The upstream that began an execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +117,7 @@ pub(in crate::proxy) fn ids_in(text: &[u8], is_end: bool) -> Vec<&[u8]> {
 
 /// The identifier of the printed document whose address ends at `at`.
 fn id_before(text: &[u8], at: usize) -> Option<&[u8]> {
-    if !text[at..].starts_with(PRINTED) {
+    if !text[at..].starts_with(PRINTED_DOCUMENT) {
         return None;
     }
     let start = text[..at].iter().rposition(|byte| !is_of_id(byte))?;
