@@ -32,6 +32,7 @@ use crate::proxy::response::sniff::Sniffer;
 use crate::proxy::upstream::peer::UpstreamPeer;
 use crate::proxy::upstream::retry::AttemptProgress;
 use crate::proxy::upstream::second_opinion::SecondOpinion;
+use crate::proxy::upstream::tunnel::RequestProgress;
 use http::Version;
 use pingora::proxy::Session;
 
@@ -293,6 +294,8 @@ pub(super) struct Attempt {
     pub(super) is_success: bool,
     /// The answer was an exception report.
     pub(super) is_exception: bool,
+    /// The progress of a request for a WebSocket.
+    pub(super) websocket: Option<RequestProgress>,
     /// The cluster has this attempt's outcome: it is reported once.
     pub(super) is_reported: bool,
     pub(super) failure: Option<Cause>,
@@ -338,6 +341,7 @@ impl Attempt {
             encoder: None,
             is_success: false,
             is_exception: false,
+            websocket: None,
             is_reported: true,
             failure: None,
         }

@@ -17,6 +17,7 @@ use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::response::respond::Refusal;
 use crate::proxy::upstream::second_opinion::SecondOpinion;
+use crate::proxy::upstream::tunnel;
 use crate::waiting_room::{Admission, RECHECK_INTERVAL, SlotRequestResult, WaitResult, Waiting};
 
 /// Time by which an upstream's timeout exceeds the client's while a request is incomplete.
@@ -79,7 +80,8 @@ impl FrontDoor {
         if let Some(prefix) = &mut ctx.body_prefix {
             prefix.rewind();
         }
-        let is_fresh = !ctx.rule.allows_reuse();
+        let is_websocket = tunnel::is_websocket(session);
+        let is_fresh = is_websocket || !ctx.rule.allows_reuse();
         let (timeouts, first_byte) = (&ctx.snapshot.config.timeouts, ctx.class_config().first_byte);
         let patience = if session.downstream_session.is_body_done() {
             first_byte
@@ -91,7 +93,10 @@ impl FrontDoor {
         let is_complete = session.downstream_session.is_body_done();
         let class = ctx.class();
         let attempt = ctx.attempt.as_mut().expect("it was just chosen");
-        let http_peer = attempt.peer.http_peer(timeouts, patience, is_fresh);
+        let mut http_peer = attempt.peer.http_peer(timeouts, patience, is_fresh);
+        if is_websocket {
+            attempt.websocket = Some(tunnel::held_connection(&mut http_peer));
+        }
         if is_complete {
             attempt.watch(class);
         }

@@ -26,6 +26,9 @@ pub(in crate::proxy) fn connected(is_reused: bool, ctx: &mut Context) {
     } else {
         attempt.started.elapsed()
     });
+    if let Some(websocket) = &attempt.websocket {
+        websocket.begins();
+    }
     attempt.progress = AttemptProgress::Sent;
     attempt.is_reused = is_reused;
 }
@@ -73,6 +76,10 @@ impl FrontDoor {
         }
         if is_end {
             self.let_move(session, ctx);
+            let attempt = ctx.attempt.as_ref();
+            if let Some(websocket) = attempt.and_then(|attempt| attempt.websocket.as_ref()) {
+                websocket.ends();
+            }
         }
         Ok(())
     }

@@ -8,3 +8,4 @@ pub(in crate::proxy) mod retry;
 pub(in crate::proxy) mod retry_budget;
 pub(in crate::proxy) mod second_opinion;
 pub(in crate::proxy) mod session_views;
+pub(in crate::proxy) mod tunnel;
