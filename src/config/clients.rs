@@ -9,7 +9,8 @@ pub struct ClientLimits {
     pub all_body_memory: usize,
     /// Bytes a second that a client must send of a body; 0 for no limit.
     pub min_upload_rate: u64,
-    /// Bytes of one answer that are held in memory for a client that reads slowly.
+    /// Bytes of one answer that are held in memory for a client that reads slowly. While memory is
+    /// free, more of them are held.
     pub answer_memory: usize,
     /// Bytes that all such answers together may hold.
     pub all_answer_memory: usize,

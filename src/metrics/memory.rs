@@ -112,6 +112,11 @@ impl MemoryShare {
         self.memory.is_short(limit) || network.is_some_and(|network| network.get() > limit / 4)
     }
 
+    /// Bytes of `limit` that no share holds.
+    pub fn free(&self, limit: usize) -> usize {
+        limit.saturating_sub(self.memory.held())
+    }
+
     /// Bytes that this share holds.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -97,6 +97,21 @@ async fn fifty_slow_readers_of_small_answers_do_not_delay_the_next_client() {
     }
 }
 
+/// "Two slow readers of 30 MB delayed a download of another address for nine seconds."
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_slow_readers_of_thirty_megabytes_delay_no_download_of_another_address() {
+    let rig = Plan::replicas(1)
+        .behaving(images_of(30_000_000))
+        .with("[limits]\nmax_in_flight = 2")
+        .start()
+        .await;
+    let _readers = readers_at(&rig, "127.0.0.2", 0..2).await;
+    let started = Instant::now();
+    assert_eq!(rig.get(&map(2)).await.body.len(), 30_000_000);
+    let elapsed = started.elapsed();
+    assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
+}
+
 /// The value of a metric.
 async fn sample(rig: &Rig, name: &str) -> usize {
     let metrics = rig.metrics().await;
@@ -114,6 +129,8 @@ async fn the_slow_readers_of_one_address_leave_memory_to_those_of_another() {
     let rig = Plan::replicas(1)
         .behaving(images_of(LENGTH))
         .with("[clients]\nanswer_memory = \"5MB\"\nall_answer_memory = \"16MB\"")
+        // Those whose answers have no room in memory must not keep others from a slot.
+        .with("[limits]\nmax_in_flight = \"off\"")
         .start()
         .await;
     let held = "geofront_client_memory_bytes{of=\"answers\"}";
@@ -141,7 +158,8 @@ async fn a_client_that_reads_a_large_answer_too_slowly_loses_it_and_its_slot() {
     let log = directory.path().join("access.log");
     let rig = Plan::replicas(1)
         .behaving(images_of(8_000_000))
-        .with("[clients]\nanswer_memory = \"1MiB\"\n[timeouts]\nclient_write = \"1s\"")
+        .with("[clients]\nanswer_memory = \"1MiB\"\nall_answer_memory = \"2MiB\"")
+        .with("[timeouts]\nclient_write = \"1s\"")
         .access_log(&log)
         .start()
         .await;
@@ -177,7 +195,8 @@ async fn a_client_that_never_pauses_and_reads_below_the_minimum_rate_loses_its_a
     let rig = Plan::replicas(1)
         .behaving(images_of(8_000_000))
         // The grace is no longer than `client_write`.
-        .with("[clients]\nanswer_memory = \"1MiB\"\nmin_download_rate = \"1GiB\"")
+        .with("[clients]\nanswer_memory = \"1MiB\"\nall_answer_memory = \"2MiB\"")
+        .with("min_download_rate = \"1GiB\"")
         .with("[timeouts]\nclient_write = \"1s\"")
         .start()
         .await;

@@ -56,6 +56,10 @@ const MAX_WAITING: usize = 8 * 1024;
 /// Parts sent by one system call: what waits and the pieces of one write (a chunk has three).
 const MAX_PARTS: usize = 8;
 
+/// The part of the free memory that one answer may fill beyond its own share, as a divisor. So one
+/// large answer leaves most of the memory to others, and each further one gets less.
+const FREE_PART: usize = 4;
+
 /// A slow client's bytes are not held in pieces that are shorter than this, unless they are the
 /// last.
 const MIN_PIECE: usize = 32 * 1024;
@@ -300,7 +304,9 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         }
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
         let before = self.unsent.len() + self.waiting.len();
-        let taken = length.min(self.limits.memory.saturating_sub(before));
+        let free = self.unsent.free(self.limits.all_memory);
+        let most = self.limits.memory.max(free / FREE_PART);
+        let taken = length.min(most.saturating_sub(before));
         let has_room = taken >= length.min(MIN_PIECE)
             && self
                 .unsent

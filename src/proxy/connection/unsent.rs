@@ -39,6 +39,11 @@ impl Unsent {
         self.share.is_short(limit)
     }
 
+    /// Bytes of `limit` that no answer holds.
+    pub(in crate::proxy) fn free(&self, limit: usize) -> usize {
+        self.share.free(limit)
+    }
+
     pub(in crate::proxy) fn is_empty(&self) -> bool {
         self.length == 0
     }

@@ -272,6 +272,8 @@ async fn an_upstream_does_not_wait_for_its_client_and_every_byte_arrives() {
 #[tokio::test(start_paused = true)]
 async fn beyond_its_memory_an_answer_streams() {
     let (mut stream, mut client) = narrow();
+    let mut others = crate::metrics::MemoryShare::new(&stream.memory);
+    assert!(others.grow(LIMITS.all_memory * 3 / 4, LIMITS.all_memory));
     stream.delivery().set_holds_slot(true);
     let second = Duration::from_secs(1);
     let answer = vec![b'x'; 300_000];
@@ -282,6 +284,30 @@ async fn beyond_its_memory_an_answer_streams() {
         written = stream.write_all(&answer) => written.unwrap(),
         () = read => panic!("the connection ended"),
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_answers_share_the_free_memory_and_leave_more_than_half_of_it() {
+    let memory: Arc<ClientMemory> = Arc::default();
+    let second = Duration::from_secs(1);
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let (ours, client) = tokio::io::duplex(1000);
+        let mut stream = ClientStream::new(ours, Arc::default(), Arc::clone(&memory), LIMITS);
+        stream.delivery().set_holds_slot(true);
+        let answer = async { while stream.write_all(&[b'x'; 5_000]).await.is_ok() {} };
+        assert!(timeout(second, answer).await.is_err());
+        streams.push((stream, client));
+    }
+    let unsent = streams.iter().map(|(stream, _)| stream.delivery().unsent());
+    // Each has held as much as a quarter of what is free then.
+    for (held, expected) in unsent.zip([200_000, 160_000, 128_000]) {
+        assert!(
+            (expected - 8_000..=expected + 2_000).contains(&held),
+            "{held}"
+        );
+    }
+    assert!(memory.held() < LIMITS.all_memory / 2);
 }
 
 #[tokio::test(start_paused = true)]
