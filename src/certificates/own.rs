@@ -5,20 +5,22 @@ use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{CertificateFault, ServerCertificate, certificates, private_key, read, subject_of};
+use super::{
+    CertificateFault, ServerCertificate, Validity, certificates, private_key, read, subject_of,
+};
 
 /// A certificate chain with its private key, for connections that geofront opens.
 #[derive(Clone)]
 pub struct OwnCertificate {
     chain: Vec<CertificateDer<'static>>,
     key: Arc<PrivateKeyDer<'static>>,
-    not_after: i64,
+    validity: Validity,
 }
 
 impl OwnCertificate {
     /// Reads a chain, the certificate of the key first, and the key.
     pub fn from_pem(chain: &str, key: &str) -> Result<Self, CertificateFault> {
-        let not_after = ServerCertificate::from_pem(chain, key)?.not_after();
+        let validity = ServerCertificate::from_pem(chain, key)?.validity();
         let chain = certificates(chain)?;
         for certificate in &chain {
             read(certificate)?;
@@ -26,7 +28,7 @@ impl OwnCertificate {
         Ok(Self {
             chain,
             key: Arc::new(private_key(key)?),
-            not_after,
+            validity,
         })
     }
 
@@ -36,9 +38,9 @@ impl OwnCertificate {
         subject.unwrap_or_else(|| "(no name)".to_owned())
     }
 
-    /// Returns the end of the certificate's validity, in seconds since 1970.
-    pub const fn not_after(&self) -> i64 {
-        self.not_after
+    /// Returns the time in which the certificate is valid.
+    pub const fn validity(&self) -> Validity {
+        self.validity
     }
 
     /// Returns the chain, the certificate of the key first.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{AcmeCertificate, Config};
-use crate::certificates::{Authorities, ServerCertificate};
+use crate::certificates::{Authorities, ServerCertificate, Validity};
 
 /// A certificate that expires within this time is reported: those of most authorities are renewed
 /// a month before their end.
@@ -112,12 +112,12 @@ impl Config {
                 continue;
             };
             for certificate in &tls.certificates {
-                let left = certificate.not_after() - now;
                 // A certificate by ACME has a trouble only when its renewal fails.
-                if left < RENEWAL && (tls.acme.is_none() || left < 0) {
+                let renewal = if tls.acme.is_none() { RENEWAL } else { 0 };
+                if let Some(what) = outside_of(certificate.validity(), now, renewal) {
                     let name = certificate.name();
                     let subject = format!("certificate {name} of listener {}", listener.name);
-                    troubles.push(CertificateTrouble::of_files(subject, remaining(left)));
+                    troubles.push(CertificateTrouble::of_files(subject, what));
                 }
             }
             if !tls.kept.is_empty() {
@@ -138,20 +138,17 @@ impl Config {
         let mut troubles: Vec<CertificateTrouble> = Vec::new();
         let upstreams = self.upstreams.iter();
         for tls in upstreams.filter_map(|upstream| upstream.tls.as_deref()) {
-            let own = tls.certificate.as_ref();
-            let expiring = own.map(|own| (own, own.not_after() - now));
-            let expiring = expiring
-                .filter(|(_, left)| *left < RENEWAL)
-                .map(|(own, left)| {
-                    let subject = format!("client certificate {} for upstreams", own.name());
-                    (subject, remaining(left))
-                });
+            let invalid = tls.certificate.as_ref().and_then(|own| {
+                let what = outside_of(own.validity(), now, RENEWAL)?;
+                let subject = format!("client certificate {} for upstreams", own.name());
+                Some((subject, what))
+            });
             let kept = tls.kept.iter().map(|kept| {
                 let (table, why) = kept.split_once(": ").unwrap_or(("", kept));
                 let what = format!("what it held before stays in use: {why}");
                 (format!("a file of {table} for https"), what)
             });
-            for (subject, what) in expiring.into_iter().chain(kept) {
+            for (subject, what) in invalid.into_iter().chain(kept) {
                 let trouble = CertificateTrouble::of_files(subject, what);
                 if !troubles.contains(&trouble) {
                     troubles.push(trouble);
@@ -172,6 +169,20 @@ impl Config {
     }
 }
 
+/// Returns the trouble in words if the certificate is not valid at `now`, or ends within `renewal`
+/// seconds.
+fn outside_of(validity: Validity, now: i64, renewal: i64) -> Option<String> {
+    let (missing, left) = (validity.not_before - now, validity.not_after - now);
+    if missing > 0 {
+        return Some(match missing / DAY {
+            0 => "it becomes valid within a day".to_owned(),
+            1 => "it becomes valid in a day".to_owned(),
+            days => format!("it becomes valid in {days} days"),
+        });
+    }
+    (left < renewal).then(|| remaining(left))
+}
+
 /// The time until the end of a certificate in words.
 fn remaining(left: i64) -> String {
     match (left < 0, left.abs() / DAY) {
@@ -187,6 +198,22 @@ fn remaining(left: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_is_reported_before_its_time_and_from_two_weeks_before_its_end() {
+        let validity = Validity {
+            not_before: 100 * DAY,
+            not_after: 200 * DAY,
+        };
+        let at = |now| outside_of(validity, now, RENEWAL);
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(at(90 * DAY), text("it becomes valid in 10 days"));
+        assert_eq!(at(100 * DAY - 1), text("it becomes valid within a day"));
+        assert_eq!((at(100 * DAY), at(186 * DAY)), (None, None));
+        assert_eq!(at(186 * DAY + 1), text("it expires in 13 days"));
+        assert_eq!(at(200 * DAY + 1), text("it has expired today"));
+        assert_eq!(outside_of(validity, 199 * DAY, 0), None);
+    }
 
     #[test]
     fn the_time_until_the_end_is_shown_in_days() {

@@ -190,6 +190,78 @@ async fn a_certificate_that_expires_soon_is_a_condition_and_a_metric() {
     assert_eq!(sample(&rig, name).await, Some(1_009_756_800.0));
 }
 
+/// The conditions about certificates in words.
+fn certificate_conditions(rig: &Rig) -> String {
+    let status = rig.app.control.status(std::time::Instant::now());
+    let held = status.conditions.iter().map(|held| &held.condition);
+    held.filter(|condition| condition.kind() == "certificate")
+        .map(|condition| format!("{condition}\n"))
+        .collect()
+}
+
+/// "The renewal failed over the holidays, and the front door did not start again."
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_outside_of_its_time_stops_nothing_and_is_a_condition() {
+    let (authority, _, rig) = served_until(2001, "").await;
+    rig.until("the start reports it", |rig| {
+        certificate_conditions(rig).contains("it expired")
+    })
+    .await;
+    // Only clients judge the certificate. The handshake goes on, and so does plain HTTP.
+    let refused = authority
+        .client(None)
+        .connect(rig.listener("public"), HOST)
+        .await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("expired")));
+    assert_eq!(rig.get(MAP).await.status, 200);
+
+    // The next one is not valid yet, and the one after it is good.
+    authority.sign_for("maps", &[HOST], 2998..=2999);
+    rig.until("a config reload reports it, too", |rig| {
+        certificate_conditions(rig).contains("it becomes valid in")
+    })
+    .await;
+    assert_eq!(rig.get(MAP).await.status, 200);
+    authority.sign("maps", &[HOST], 2999);
+    rig.until("the condition ends", |rig| {
+        certificate_conditions(rig).is_empty()
+    })
+    .await;
+    let client = authority.client(None);
+    let mut client = client.connect(rig.listener("public"), HOST).await.unwrap();
+    assert_eq!(client.get(MAP).await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_whose_certificate_is_outside_of_its_time_is_refused_and_counted() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let files = authority.sign("maps", &[HOST], 2999);
+    let more = format!("client_ca = \"{}\"", clients.file().display());
+    let rig = Plan::replicas(1)
+        .with(&listener("public", &[&files], &more))
+        .start()
+        .await;
+    let address = rig.listener("public");
+    let expired = clients.sign("expired", &["ann"], 2001);
+    let future = clients.sign_for("future", &["ann"], 2998..=2999);
+    for own in [&expired, &future] {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let mut client = authority.client(Some(own));
+            client.versions = vec![version];
+            let answer = match client.connect(address, HOST).await {
+                Ok(mut client) => client.get(MAP).await,
+                Err(error) => Err(error),
+            };
+            assert!(answer.is_err(), "{answer:?}");
+        }
+    }
+    let refused = "geofront_tls_handshakes_total{outcome=\"client-certificate\"}";
+    assert_eq!(sample(&rig, refused).await, Some(4.0));
+    let good = clients.sign("good", &["ann"], 2999);
+    let good = authority.client(Some(&good)).connect(address, HOST).await;
+    assert_eq!(good.unwrap().get(MAP).await.unwrap().status, 200);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http_is_redirected_to_https() {
     let authority = Authority::new();

@@ -1,6 +1,7 @@
 //! Certificates made for a test, and a client that speaks TLS.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,13 +62,19 @@ impl Authority {
 
     /// Writes `file.pem` and `file.key` for these host names, valid until the end of `year`.
     pub(crate) fn sign(&self, file: &str, hosts: &[&str], year: i32) -> Files {
+        self.sign_for(file, hosts, 1975..=year)
+    }
+
+    /// The same, valid from the beginning of the first year to the end of the last.
+    pub(crate) fn sign_for(&self, file: &str, hosts: &[&str], years: RangeInclusive<i32>) -> Files {
         let mut params = CertificateParams::default();
         params.subject_alt_names = hosts
             .iter()
             .map(|host| SanType::DnsName((*host).try_into().unwrap()))
             .collect();
         params.distinguished_name.push(DnType::CommonName, hosts[0]);
-        params.not_after = date_time_ymd(year, 12, 31);
+        params.not_before = date_time_ymd(*years.start(), 1, 1);
+        params.not_after = date_time_ymd(*years.end(), 12, 31);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let files = Files {

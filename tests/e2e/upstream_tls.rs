@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use geofront::cluster::HealthState;
-use geofront::geosim::{Behaviour, DataDirectory, Instance};
+use geofront::geosim::{Behaviour, DataDirectory, Fault, Instance};
 use geofront::ogc::RequestClass;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
@@ -18,6 +18,7 @@ use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use super::framing::exchange_over_websocket;
 use super::requests::{MAP, TRANSACTION, WFS, XML};
 use super::rig::{Plan, Rig};
 use super::tls_client::{Authority, Files};
@@ -146,6 +147,24 @@ async fn requests_probes_and_reloads_all_go_by_https_to_the_name_that_is_configu
     assert!(requested.iter().all(|name| name.as_deref() == Some(NAME)));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_passes_by_https() {
+    let authority = Authority::new();
+    let presented = Presented::of(&authority.sign("gs", &[NAME], 2999));
+    let rig = Plan::replicas(1)
+        .behaving(presented.behaviour(None))
+        .with(&trusting(&authority, ""))
+        .start()
+        .await;
+    let raw = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello";
+    for upstream in rig.replicas.iter().chain([&rig.main]) {
+        upstream.suffers(Fault::Raw(raw).under("/geoserver/ws"));
+    }
+    for _ in 0..20 {
+        exchange_over_websocket(&rig).await.unwrap();
+    }
+}
+
 /// "One of our GeoServers got a wrong certificate, and all geofront said was `cannot connect`."
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_geoserver_with_a_wrong_certificate_is_down_with_that_cause() {
@@ -154,6 +173,7 @@ async fn a_geoserver_with_a_wrong_certificate_is_down_with_that_cause() {
     let good = authority.sign("good", &[NAME], 2999);
     let other_name = authority.sign("name", &["other.internal"], 2999);
     let expired = authority.sign("expired", &[NAME], 2001);
+    let future = authority.sign_for("future", &[NAME], 2998..=2999);
     let unknown = stranger.sign("gs", &[NAME], 2999);
     let start = |name: &str, files: &Files, clients: Option<&Authority>| {
         Instance::start(name, &data, Presented::of(files).behaviour(clients))
@@ -171,6 +191,10 @@ async fn a_geoserver_with_a_wrong_certificate_is_down_with_that_cause() {
         (
             start("expired", &expired, None),
             "cannot connect: its certificate has expired",
+        ),
+        (
+            start("future", &future, None),
+            "cannot connect: its certificate is not valid yet",
         ),
         (
             start("demanding", &good, Some(&stranger)),
@@ -214,7 +238,7 @@ async fn a_geoserver_with_a_wrong_certificate_is_down_with_that_cause() {
     })
     .await;
     let own = stranger.sign("own", &["geofront"], 2999);
-    let demanding = https("demanding", wrong[3].0.address());
+    let demanding = https("demanding", wrong[4].0.address());
     let client = format!(
         "{demanding}client_cert = \"{}\"\nclient_key = \"{}\"\n",
         own.cert.display(),

@@ -2,16 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use parking_lot::Mutex;
-
+use super::log_limit::LogLimit;
 use super::networks::{Excess, Network, NetworkLimits, Networks};
 use crate::config::ClientLimits;
 use crate::metrics::{ClientExcess, Metrics, NetworkMemory};
-
-/// Minimum interval between two log lines about clients that exceed one limit.
-const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -19,8 +15,8 @@ pub(in crate::proxy) struct Clients {
     most: usize,
     metrics: Arc<Metrics>,
     networks: Networks,
-    /// When each limit was last logged.
-    logged: [Mutex<Option<Instant>>; ClientExcess::ALL.len()],
+    /// For each limit.
+    log_limits: [LogLimit; ClientExcess::ALL.len()],
 }
 
 impl Clients {
@@ -30,7 +26,7 @@ impl Clients {
             most,
             metrics,
             networks: Networks::default(),
-            logged: Default::default(),
+            log_limits: Default::default(),
         })
     }
 
@@ -71,7 +67,7 @@ impl Clients {
     /// Counts a client that is refused, and logs it now and then.
     fn exceeded(&self, excess: ClientExcess, peer: Option<IpAddr>) {
         self.metrics.client_connections.exceeded(excess);
-        if !self.is_time_to_log(excess, Instant::now()) {
+        if !self.log_limits[excess as usize].allows(Instant::now()) {
             return;
         }
         let key = match excess {
@@ -92,15 +88,6 @@ impl Clients {
             example,
             "clients are refused: their address exceeds a limit"
         );
-    }
-
-    fn is_time_to_log(&self, excess: ClientExcess, now: Instant) -> bool {
-        let mut logged = self.logged[excess as usize].lock();
-        let is_time = logged.is_none_or(|at| now.saturating_duration_since(at) >= LOG_EVERY);
-        if is_time {
-            *logged = Some(now);
-        }
-        is_time
     }
 }
 
@@ -232,16 +219,5 @@ mod tests {
         assert!(head.is_some() && same.begin_head().is_none() && other.begin_head().is_some());
         drop(head);
         assert!(same.begin_head().is_some());
-    }
-
-    #[test]
-    fn refusals_are_logged_now_and_then_only() {
-        let clients = Clients::new(0, Metrics::new());
-        let now = Instant::now();
-        let logged = [0, 1, 9, 10, 15, 20].map(|seconds| {
-            clients.is_time_to_log(ClientExcess::Heads, now + Duration::from_secs(seconds))
-        });
-        assert_eq!(logged, [true, false, false, true, false, true]);
-        assert!(clients.is_time_to_log(ClientExcess::PerAddress, now));
     }
 }

@@ -11,10 +11,11 @@ use pingora::protocols::{SocketDigest, Stream};
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
+use super::log_limit::LogLimit;
 use super::preface;
 use crate::config::{Config, Listener};
 use crate::metrics::{Metrics, NetworkMemory};
-use crate::proxy::tls::{Handshake, TlsSettings, TlsSocket};
+use crate::proxy::tls::{Handshake, HandshakeFault, TlsSettings, TlsSocket};
 use crate::proxy_header;
 
 /// A listener with a name.
@@ -22,6 +23,10 @@ use crate::proxy_header;
 pub(super) struct NamedListener {
     name: String,
     tls: TlsSettings,
+    /// For lines about client certificates.
+    certificate_log: LogLimit,
+    /// For lines about headers of the PROXY protocol.
+    proxy_header_log: LogLimit,
 }
 
 /// The properties that a listener adds to the requests of one connection and to their answers.
@@ -40,6 +45,8 @@ impl NamedListener {
         Self {
             name: name.to_owned(),
             tls: TlsSettings::default(),
+            certificate_log: LogLimit::default(),
+            proxy_header_log: LogLimit::default(),
         }
     }
 
@@ -63,17 +70,14 @@ impl NamedListener {
             && let Err(fault) = take_proxy_header(&mut stream, settings, deadline).await
         {
             metrics.proxy_protocol_refused(fault.reason());
-            tracing::debug!(
-                listener = self.name,
-                reason = fault.reason(),
-                "a connection without a valid header of the PROXY protocol is closed"
-            );
+            self.log_proxy_header(fault, &stream);
             return None;
         }
         let Some(tls) = &settings.tls else {
             return greet_without_tls(stream, settings, deadline, metrics).await;
         };
         let acme = config.acme.as_deref().filter(|_| tls.acme.is_some());
+        let client = peer_of(&stream);
         match self.tls.accept(stream, tls, acme, deadline).await {
             Ok(Handshake::Challenge) => {
                 metrics.handshake("acme");
@@ -90,15 +94,56 @@ impl NamedListener {
             }
             Err(fault) => {
                 metrics.handshake(fault.reason());
-                tracing::debug!(
-                    listener = self.name,
-                    reason = fault.reason(),
-                    "a TLS handshake failed"
-                );
+                self.log_handshake(fault, client);
                 None
             }
         }
     }
+
+    /// An operator who distributes client certificates must see which client lacks a valid one.
+    fn log_handshake(&self, fault: HandshakeFault, client: Option<SocketAddr>) {
+        let client = client.map(tracing::field::display);
+        match fault {
+            HandshakeFault::ClientCertificate(why)
+                if self.certificate_log.allows(Instant::now().into_std()) =>
+            {
+                tracing::warn!(
+                    listener = self.name,
+                    client,
+                    why,
+                    "a client is refused because of its certificate"
+                );
+            }
+            _ => tracing::debug!(
+                listener = self.name,
+                client,
+                reason = fault.reason(),
+                "a TLS handshake failed"
+            ),
+        }
+    }
+
+    /// A load balancer that is not listed, or that sends no header, loses all its connections.
+    /// Checks that only connect are usual.
+    fn log_proxy_header(&self, fault: ProxyHeaderFault, stream: &Stream) {
+        let is_refused = match fault {
+            ProxyHeaderFault::Unlisted | ProxyHeaderFault::Malformed => true,
+            ProxyHeaderFault::Timeout | ProxyHeaderFault::Closed => false,
+        };
+        let (listener, reason) = (&self.name, fault.reason());
+        let peer = peer_of(stream).map(tracing::field::display);
+        let text = "a connection without a valid header of the PROXY protocol is closed";
+        if is_refused && self.proxy_header_log.allows(Instant::now().into_std()) {
+            tracing::warn!(listener, peer, reason, "{text}");
+        } else {
+            tracing::debug!(listener, peer, reason, "{text}");
+        }
+    }
+}
+
+fn peer_of(stream: &Stream) -> Option<SocketAddr> {
+    let digest = stream.get_socket_digest()?;
+    digest.peer_addr()?.as_inet().copied()
 }
 
 /// A connection from which requests can be read.
@@ -179,10 +224,7 @@ async fn take_proxy_header(
     settings: &Listener,
     deadline: Instant,
 ) -> Result<(), ProxyHeaderFault> {
-    let digest = stream.get_socket_digest();
-    let peer = digest
-        .as_ref()
-        .and_then(|digest| digest.peer_addr()?.as_inet().copied());
+    let peer = peer_of(stream);
     if !peer.is_some_and(|peer| settings.expects_proxy_header(peer.ip())) {
         return Err(ProxyHeaderFault::Unlisted);
     }

@@ -23,6 +23,7 @@ pub(in crate::proxy) mod greet;
 mod half_close;
 pub(in crate::proxy) mod inbox;
 pub(in crate::proxy) mod interrupt;
+mod log_limit;
 mod networks;
 mod pace;
 mod preface;

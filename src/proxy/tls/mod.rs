@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pingora::protocols::Stream;
-use rustls::ServerConfig;
+use rustls::{CertificateError, ServerConfig};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -58,8 +58,8 @@ pub(in crate::proxy) enum HandshakeFault {
     NotTls,
     /// The client did not accept our certificate, or something else of ours.
     RefusedByClient,
-    /// The client has no certificate, or none that is accepted.
-    ClientCertificate,
+    /// The client has no certificate, or none that is accepted, for this reason.
+    ClientCertificate(&'static str),
     /// The client supports no version, cipher or protocol that we support.
     Incompatible,
     /// Another violation of the protocol.
@@ -78,7 +78,7 @@ impl HandshakeFault {
             Self::Closed => "closed",
             Self::NotTls => "not-tls",
             Self::RefusedByClient => "refused-by-client",
-            Self::ClientCertificate => "client-certificate",
+            Self::ClientCertificate(_) => "client-certificate",
             Self::Incompatible => "incompatible",
             Self::Protocol => "protocol",
             Self::NoCertificate => "no-certificate",
@@ -140,8 +140,11 @@ impl TlsSettings {
 fn fault_of(error: &io::Error) -> HandshakeFault {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     match cause {
-        Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => {
-            HandshakeFault::ClientCertificate
+        Some(rustls::Error::NoCertificatesPresented) => {
+            HandshakeFault::ClientCertificate("it has none")
+        }
+        Some(rustls::Error::InvalidCertificate(error)) => {
+            HandshakeFault::ClientCertificate(fault_of_certificate(error))
         }
         Some(rustls::Error::AlertReceived(_)) => HandshakeFault::RefusedByClient,
         Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
@@ -152,5 +155,22 @@ fn fault_of(error: &io::Error) -> HandshakeFault {
         }
         Some(_) => HandshakeFault::Protocol,
         None => HandshakeFault::Closed,
+    }
+}
+
+/// Returns the reason in words why a client's certificate is not accepted.
+fn fault_of_certificate(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet"
+        }
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "no authority in `client_ca` has signed it"
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "it is not for clients"
+        }
+        _ => "it is malformed",
     }
 }
