@@ -31,6 +31,7 @@ mod hot_swap;
 mod http1_rules;
 mod http2;
 mod http2_floods;
+mod http2_rules;
 mod jobs;
 mod lifecycle;
 mod limits;
