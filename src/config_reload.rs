@@ -25,8 +25,8 @@ use parking_lot::Mutex;
 
 use crate::cluster::Event;
 use crate::config::{
-    Change, Config, Diagnostics, Effective, Environment, Loaded, MAX_FILE_BYTES, UpstreamConfig,
-    UpstreamName,
+    Change, Config, Diagnostics, Effective, Environment, Loaded, MAX_FILE_BYTES, RestartKey,
+    UpstreamConfig, UpstreamName,
 };
 use crate::control::Control;
 use crate::metrics::{Metrics, RELOAD_REFUSED};
@@ -83,6 +83,14 @@ impl fmt::Display for ReloadOutcome {
 pub struct LastConfigReload {
     pub at: Instant,
     pub outcome: ReloadOutcome,
+}
+
+/// The last change of the configuration while the process ran.
+#[derive(Clone, Debug)]
+pub struct LastConfigChange {
+    pub at: Instant,
+    /// One line per change.
+    pub changes: Vec<String>,
 }
 
 /// The environment of a configuration, shared by everything that reads it.
@@ -227,6 +235,24 @@ fn resolved(
     (place.load(&recorder, running), recorder)
 }
 
+/// Keys that need a restart and are named; more are only counted.
+const MAX_RESTART_KEYS: usize = 20;
+
+/// The reason why an edit is refused that changes `keys`.
+fn needs_restart(keys: &[RestartKey]) -> String {
+    let shown = keys.iter().take(MAX_RESTART_KEYS);
+    let shown: Vec<String> = shown.map(RestartKey::to_string).collect();
+    let more = match keys.len().saturating_sub(shown.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "{}{more} cannot change while geofront runs: restart it, or take the change back; \
+         nothing else in this edit of the file is in force either",
+        shown.join(", ")
+    )
+}
+
 /// Puts edits of the configuration in force; see the module's documentation.
 pub struct ConfigReload {
     path: PathBuf,
@@ -241,6 +267,7 @@ pub struct ConfigReload {
     /// Never held during reads or look-ups, so that readers of the state do not wait.
     state: Mutex<State>,
     last: Mutex<Option<LastConfigReload>>,
+    last_change: Mutex<Option<LastConfigChange>>,
 }
 
 struct State {
@@ -286,6 +313,7 @@ impl ConfigReload {
             turn: Mutex::new(()),
             state,
             last: Mutex::new(None),
+            last_change: Mutex::new(None),
         }
     }
 
@@ -315,6 +343,12 @@ impl ConfigReload {
             }
         };
         self.report(&outcome);
+        if let ReloadOutcome::Applied { changes, .. } = &outcome {
+            *self.last_change.lock() = Some(LastConfigChange {
+                at: now,
+                changes: changes.clone(),
+            });
+        }
         *self.last.lock() = Some(LastConfigReload {
             at: now,
             outcome: outcome.clone(),
@@ -329,10 +363,7 @@ impl ConfigReload {
                 revision: self.control.snapshot().revision,
             },
             Change::NeedsRestart(keys) => ReloadOutcome::Refused {
-                reason: format!(
-                    "{} cannot change while geofront runs: restart it, or take the change back",
-                    keys.join(", ")
-                ),
+                reason: needs_restart(&keys),
             },
             Change::Live(changes) => {
                 self.control
@@ -422,6 +453,12 @@ impl ConfigReload {
     /// Returns the last config reload, if there was one.
     pub fn last(&self) -> Option<LastConfigReload> {
         self.last.lock().clone()
+    }
+
+    /// Returns the last change of the configuration, if there was one. The file watch is usually
+    /// earlier than an operator's order.
+    pub fn last_change(&self) -> Option<LastConfigChange> {
+        self.last_change.lock().clone()
     }
 
     /// Every key in force with the origin of its value; secrets are masked.

@@ -147,7 +147,7 @@ fn every_key_changes_the_configuration_and_the_change_is_reported() {
         match Change::between(&before, &after) {
             Change::NeedsRestart(keys) => {
                 assert_eq!(
-                    keys.iter().map(|key| general(key)).collect::<Vec<_>>(),
+                    keys.iter().map(|key| general(&key.key)).collect::<Vec<_>>(),
                     [key]
                 );
             }

@@ -18,7 +18,7 @@ use crate::config_reload::{self as reload, ReloadOutcome};
 use crate::unix_time::rfc3339;
 
 /// `GET /api/status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The name of the cluster; left out where there is only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,7 +101,7 @@ impl From<&reload::LastConfigReload> for LastReload {
 }
 
 /// A fact that an operator should act on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
     /// One of a fixed set, such as `credentials-refused`.
     pub kind: String,
@@ -131,7 +131,7 @@ impl From<&ConditionStatus> for Condition {
 }
 
 /// Freshness of the catalog in the whole cluster.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Catalog {
     /// Number of changes noticed since geofront started; changes that came together count once.
     pub epoch: u64,
@@ -158,7 +158,7 @@ pub struct Catalog {
 }
 
 /// The requests that wait for a slot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Queue {
     pub waiting: usize,
     /// Maximum number of waiting requests.
@@ -172,7 +172,7 @@ pub struct Queue {
 }
 
 /// The waiting requests of one class.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClassWaiting {
     pub class: String,
     pub waiting: usize,
@@ -183,7 +183,7 @@ pub struct ClassWaiting {
 }
 
 /// The waiting requests of one user.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UserWaiting {
     /// The name that a trusted proxy gave, or the address.
     pub user: String,
@@ -216,7 +216,7 @@ impl From<&QueueStatus> for Queue {
 }
 
 /// One upstream of [`Status`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Upstream {
     pub name: String,
     pub url: String,
@@ -269,7 +269,7 @@ pub struct Upstream {
 }
 
 /// The catalog of one upstream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamCatalog {
     /// It has the main's last change, as far as is known. Always true for the main.
     pub fresh: bool,
@@ -406,16 +406,55 @@ pub enum Reload {
         changes: Vec<String>,
     },
     /// The file equals the configuration in force.
-    Unchanged { revision: u64 },
+    Unchanged {
+        revision: u64,
+        /// The change before, which the file watch usually made; `null` if there was none since
+        /// geofront started.
+        #[serde(default)]
+        last_change: Option<LastChange>,
+    },
     /// The configuration in force stays.
     Refused { error: String },
+}
+
+/// The last change of the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastChange {
+    pub ago_seconds: u64,
+    /// One line per change.
+    pub changes: Vec<String>,
+}
+
+impl From<reload::LastConfigChange> for LastChange {
+    fn from(last: reload::LastConfigChange) -> Self {
+        Self {
+            ago_seconds: last.at.elapsed().as_secs(),
+            changes: last.changes,
+        }
+    }
+}
+
+impl Reload {
+    /// Adds the last change to the outcome of a reload that changed nothing.
+    pub(super) fn after(self, change: Option<reload::LastConfigChange>) -> Self {
+        match self {
+            Self::Unchanged { revision, .. } => Self::Unchanged {
+                revision,
+                last_change: change.map(Into::into),
+            },
+            Self::Applied { .. } | Self::Refused { .. } => self,
+        }
+    }
 }
 
 impl From<ReloadOutcome> for Reload {
     fn from(outcome: ReloadOutcome) -> Self {
         match outcome {
             ReloadOutcome::Applied { revision, changes } => Self::Applied { revision, changes },
-            ReloadOutcome::Unchanged { revision } => Self::Unchanged { revision },
+            ReloadOutcome::Unchanged { revision } => Self::Unchanged {
+                revision,
+                last_change: None,
+            },
             ReloadOutcome::Refused { reason } => Self::Refused { error: reason },
         }
     }

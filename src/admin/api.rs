@@ -115,7 +115,8 @@ pub(super) async fn config(State(app): State<App>) -> Response {
 pub(super) async fn reload_config(State(app): State<App>) -> Response {
     let reload = Arc::clone(&app.state.reload);
     let ended = tokio::task::spawn_blocking(move || reload.reload(Instant::now())).await;
-    match ended.map(Reload::from) {
+    let last_change = app.state.reload.last_change();
+    match ended.map(|outcome| Reload::from(outcome).after(last_change)) {
         Ok(outcome @ (Reload::Applied { .. } | Reload::Unchanged { .. })) => {
             json(StatusCode::OK, &outcome)
         }

@@ -256,7 +256,10 @@ fn joined(outcomes: Vec<(String, ReloadOutcome)>) -> Reload {
         };
     }
     if applied.is_empty() {
-        Reload::Unchanged { revision: front }
+        Reload::Unchanged {
+            revision: front,
+            last_change: None,
+        }
     } else {
         Reload::Applied {
             revision: front,
@@ -312,7 +315,10 @@ mod tests {
         };
         assert_eq!(
             all(unchanged(), unchanged(), unchanged()),
-            Reload::Unchanged { revision: 3 }
+            Reload::Unchanged {
+                revision: 3,
+                last_change: None,
+            }
         );
         assert_eq!(
             all(unchanged(), applied(), applied()),

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use super::client::AdminClient;
 use super::exit::{Exit, Failure};
-use crate::admin::answers::Reload;
+use super::humanize::span;
+use crate::admin::answers::{LastChange, Reload};
 
 pub(super) fn run(client: &AdminClient, out: &mut dyn Write) -> Result<Exit, Failure> {
     match client.reload_config()? {
@@ -15,11 +16,25 @@ pub(super) fn run(client: &AdminClient, out: &mut dyn Write) -> Result<Exit, Fai
             }
             Ok(Exit::Success)
         }
-        Reload::Unchanged { revision } => {
-            writeln!(
-                out,
-                "nothing to change: configuration {revision} is the same"
-            )?;
+        Reload::Unchanged {
+            revision,
+            last_change,
+        } => {
+            writeln!(out, "configuration {revision} is in force already")?;
+            if let Some(LastChange {
+                ago_seconds,
+                changes,
+            }) = last_change
+            {
+                writeln!(
+                    out,
+                    "geofront noticed the last change {} ago:",
+                    span(ago_seconds)
+                )?;
+                for change in changes {
+                    writeln!(out, "  {change}")?;
+                }
+            }
             Ok(Exit::Success)
         }
         Reload::Refused { error } => Err(Failure::new(format!(

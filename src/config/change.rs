@@ -4,13 +4,14 @@
 //! are masked in those, so they are compared separately.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
+use super::difference::{both, bounded, compared_key, difference, written_below};
 use super::{Config, Credentials, Effective, Loaded, UpstreamName};
 
 /// Keys that need a restart: listening sockets, threads and log outputs are created once.
 const RESTART: [&str; 5] = ["listen", "admin", "threads", "log.format", "log.access"];
 
-const UPSTREAMS: &str = "upstreams.";
 const LISTENERS: &str = "listeners.";
 const CLUSTERS: &str = "clusters.";
 const ADDRESS: &str = ".address";
@@ -20,11 +21,40 @@ const ADDRESS: &str = ".address";
 pub enum Change {
     /// No effect changes.
     Unchanged,
-    /// The change can be applied at once; one line per difference.
+    /// The change can be applied at once; one line per difference, a bounded number of them.
     Live(Vec<String>),
     /// These keys need a restart, so nothing is applied.
-    NeedsRestart(Vec<String>),
+    NeedsRestart(Vec<RestartKey>),
 }
+
+/// A changed key that needs a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartKey {
+    /// The full name, such as `listen` or `clusters.city`.
+    pub key: String,
+    /// Both values, or what became of a table.
+    pub change: String,
+}
+
+impl RestartKey {
+    fn new(key: &str, old: Option<&String>, new: Option<&String>) -> Self {
+        let of = |value: Option<&String>| value.cloned().unwrap_or_default();
+        let (old, new) = both(&of(old), &of(new));
+        Self {
+            key: key.to_owned(),
+            change: format!("{old} -> {new}"),
+        }
+    }
+}
+
+impl fmt::Display for RestartKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.key, self.change)
+    }
+}
+
+/// Values by the keys of [`compared_key`].
+type Values = BTreeMap<String, String>;
 
 impl Change {
     /// Returns the difference between the running configuration and a new one.
@@ -32,11 +62,11 @@ impl Change {
         if running.config == new.config {
             return Self::Unchanged;
         }
-        let (old_keys, new_keys) = (by_key(&running.effective), by_key(&new.effective));
+        let (old_keys, new_keys) = (by_key(running), by_key(new));
         let restart = RESTART
             .into_iter()
-            .filter(|key| old_keys.get(key) != new_keys.get(key))
-            .map(str::to_owned);
+            .filter(|key| old_keys.get(*key) != new_keys.get(*key))
+            .map(|key| RestartKey::new(key, old_keys.get(key), new_keys.get(key)));
         let restart: Vec<_> = restart
             .chain(listener_addresses(&old_keys, &new_keys))
             .chain(clusters(running, new))
@@ -46,7 +76,7 @@ impl Change {
         }
         let mut changes = upstreams(running, new);
         changes.extend(routes(running, new));
-        changes.extend(values(running, new));
+        changes.extend(values(running, new, &old_keys, &new_keys));
         changes.extend(secrets(running, new));
         changes.extend(certificates(running, new));
         changes.extend(acme_authorities(running, new));
@@ -59,37 +89,33 @@ impl Change {
         if changes.is_empty() {
             Self::Unchanged
         } else {
-            Self::Live(changes)
+            Self::Live(bounded(changes))
         }
     }
 }
 
-fn by_key(effective: &[Effective]) -> BTreeMap<&str, &str> {
-    effective
-        .iter()
-        .map(|entry| (entry.key.as_str(), entry.value.as_str()))
+fn by_key(loaded: &Loaded) -> Values {
+    let entries = loaded.effective.iter();
+    entries
+        .map(|entry| (compared_key(loaded, &entry.key), entry.value.clone()))
         .collect()
 }
 
 /// Listeners that are added, removed or moved.
-fn listener_addresses(
-    old: &BTreeMap<&str, &str>,
-    new: &BTreeMap<&str, &str>,
-) -> impl Iterator<Item = String> {
-    let is_address = |key: &&&str| key.starts_with(LISTENERS) && key.ends_with(ADDRESS);
-    let keys: BTreeSet<&str> = old
-        .keys()
-        .chain(new.keys())
-        .filter(is_address)
-        .copied()
-        .collect();
-    let moved = keys.into_iter().filter(|key| old.get(key) != new.get(key));
-    moved.map(str::to_owned).collect::<Vec<_>>().into_iter()
+fn listener_addresses(old: &Values, new: &Values) -> Vec<RestartKey> {
+    let is_address = |key: &&String| key.starts_with(LISTENERS) && key.ends_with(ADDRESS);
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).filter(is_address).collect();
+    let moved = keys
+        .into_iter()
+        .filter(|key| old.get(*key) != new.get(*key));
+    moved
+        .map(|key| RestartKey::new(key, old.get(key), new.get(key)))
+        .collect()
 }
 
 /// Clusters that are added or removed.
-fn clusters(running: &Loaded, new: &Loaded) -> Vec<String> {
-    let missing = |from: &Loaded, other: &Loaded| -> Vec<String> {
+fn clusters(running: &Loaded, new: &Loaded) -> Vec<RestartKey> {
+    let missing = |from: &Loaded, other: &Loaded, change: &str| -> Vec<RestartKey> {
         let entries = from.config.clusters.entries().iter();
         entries
             .filter(|entry| {
@@ -99,10 +125,17 @@ fn clusters(running: &Loaded, new: &Loaded) -> Vec<String> {
                     .position(entry.name.as_str())
                     .is_none()
             })
-            .map(|entry| format!("{CLUSTERS}{}", entry.name))
+            .map(|entry| RestartKey {
+                key: format!("{CLUSTERS}{}", entry.name),
+                change: change.to_owned(),
+            })
             .collect()
     };
-    [missing(new, running), missing(running, new)].concat()
+    [
+        missing(new, running, "added"),
+        missing(running, new, "removed"),
+    ]
+    .concat()
 }
 
 /// Listeners with certificate files that changed or can no longer be used.
@@ -180,17 +213,19 @@ fn upstream_certificates(running: &Loaded, new: &Loaded) -> Vec<String> {
     changes
 }
 
-/// Upstreams that are added or removed.
+/// Upstreams that are added or removed, with their written keys.
 fn upstreams(running: &Loaded, new: &Loaded) -> Vec<String> {
-    let (old, new) = (names(running), names(new));
-    let added = new
+    let details =
+        |loaded: &Loaded, name: &UpstreamName| written_below(loaded, &format!("upstreams.{name}."));
+    let (old_names, new_names) = (names(running), names(new));
+    let added = new_names
         .iter()
-        .filter(|name| !old.contains(name))
-        .map(|name| format!("upstream {name} added"));
-    let removed = old
+        .filter(|name| !old_names.contains(name))
+        .map(|name| format!("upstream {name} added{}", details(new, name)));
+    let removed = old_names
         .iter()
-        .filter(|name| !new.contains(name))
-        .map(|name| format!("upstream {name} removed"));
+        .filter(|name| !new_names.contains(name))
+        .map(|name| format!("upstream {name} removed{}", details(running, name)));
     added.chain(removed).collect()
 }
 
@@ -203,60 +238,65 @@ fn names(loaded: &Loaded) -> Vec<&UpstreamName> {
         .collect()
 }
 
-/// Rules that are added or removed, and their order.
+/// Rules that are renamed, added or removed, the last two with their keys, and their order.
 fn routes(running: &Loaded, new: &Loaded) -> Vec<String> {
     let of = |loaded: &Loaded| -> Vec<String> {
         let routes = loaded.config.routes.iter();
         routes.map(|route| route.name.to_string()).collect()
     };
-    let (old, new) = (of(running), of(new));
-    let added = new
+    let (old_names, new_names) = (of(running), of(new));
+    let pairs = running.config.routes.iter().zip(&new.config.routes);
+    let renamed = pairs.filter(|(old, new)| {
+        let is_same = (&old.conditions, &old.action) == (&new.conditions, &new.action);
+        is_same
+            && !new_names.iter().any(|name| **name == *old.name)
+            && !old_names.iter().any(|name| **name == *new.name)
+    });
+    let renamed: Vec<(String, String)> = renamed
+        .map(|(old, new)| (old.name.to_string(), new.name.to_string()))
+        .collect();
+    let line = |loaded: &Loaded, name: &String, change: &str| {
+        let details = written_below(loaded, &format!("routes.{name}."));
+        format!("route {name} {change}{details}")
+    };
+    let added = new_names
         .iter()
-        .filter(|name| !old.contains(name))
-        .map(|name| format!("route {name} added"));
-    let removed = old
+        .filter(|name| !old_names.contains(name) && !renamed.iter().any(|(_, new)| new == *name))
+        .map(|name| line(new, name, "added"));
+    let removed = old_names
         .iter()
-        .filter(|name| !new.contains(name))
-        .map(|name| format!("route {name} removed"));
-    let mut changes: Vec<String> = added.chain(removed).collect();
-    if changes.is_empty() && old != new {
+        .filter(|name| !new_names.contains(name) && !renamed.iter().any(|(old, _)| old == *name))
+        .map(|name| line(running, name, "removed"));
+    let names = renamed
+        .iter()
+        .map(|(old, new)| format!("route {old}: name {old} -> {new}"));
+    let mut changes: Vec<String> = names.chain(added).chain(removed).collect();
+    if changes.is_empty() && old_names != new_names {
         changes.push("routes: another order".to_owned());
     }
     changes
 }
 
-/// Keys that are in both and differ, and keys outside the upstream tables that were added or
-/// removed.
-fn values(running: &Loaded, new: &Loaded) -> Vec<String> {
-    let old = by_key(&running.effective);
-    let differs = |entry: &&Effective| {
-        old.get(entry.key.as_str())
-            .is_some_and(|value| *value != entry.value)
-    };
-    new.effective
-        .iter()
-        .filter(differs)
-        .map(|entry| difference(&entry.key, old[entry.key.as_str()], &entry.value))
+/// Keys whose values differ, except those of upstreams and rules that were added or removed.
+fn values(running: &Loaded, new: &Loaded, old_keys: &Values, new_keys: &Values) -> Vec<String> {
+    let is_in_both = |key: &String| old_keys.contains_key(key) && new_keys.contains_key(key);
+    let is_of_a_table = |key: &String| key.starts_with("upstreams.") || key.starts_with("routes.");
+    // In the order of the documentation; keys that are only in the old configuration come last.
+    let entries = [new, running].into_iter().flat_map(|loaded| {
+        let entries = loaded.effective.iter();
+        entries.map(|entry| compared_key(loaded, &entry.key))
+    });
+    let mut seen = BTreeSet::new();
+    let none = String::new();
+    entries
+        .filter(|key| seen.insert(key.clone()))
+        .filter(|key| is_in_both(key) || !is_of_a_table(key))
+        .filter_map(|key| {
+            let old = old_keys.get(&key).unwrap_or(&none);
+            let new = new_keys.get(&key).unwrap_or(&none);
+            (old != new).then(|| difference(&key, old, new))
+        })
         .collect()
-}
-
-/// `slave3: weight 100 -> 50` for the key of an upstream, `health.interval: 5s -> 10s` for others.
-fn difference(key: &str, old: &str, new: &str) -> String {
-    let or_none = |value: &str| {
-        if value.is_empty() {
-            "none".to_owned()
-        } else {
-            value.to_owned()
-        }
-    };
-    let (old, new) = (or_none(old), or_none(new));
-    match key
-        .strip_prefix(UPSTREAMS)
-        .and_then(|rest| rest.rsplit_once('.'))
-    {
-        Some((name, key)) => format!("{name}: {key} {old} -> {new}"),
-        None => format!("{key}: {old} -> {new}"),
-    }
 }
 
 /// True if a difference between header conditions shows in the effective values.
@@ -335,6 +375,14 @@ mod tests {
         Change::Live(changes.iter().map(|change| (*change).to_owned()).collect())
     }
 
+    /// The keys that need a restart, as they are shown.
+    fn restart(change: Change) -> Vec<String> {
+        match change {
+            Change::NeedsRestart(keys) => keys.iter().map(RestartKey::to_string).collect(),
+            Change::Unchanged | Change::Live(_) => panic!("{change:?}"),
+        }
+    }
+
     #[test]
     fn a_header_condition_that_is_not_shown_changes_all_the_same() {
         let rule = |value: &str| {
@@ -367,7 +415,10 @@ mod tests {
             .replace("10.0.0.2", "10.0.0.3");
         assert_eq!(
             change(&other),
-            live(&["upstream slave2 added", "upstream slave1 removed"])
+            live(&[
+                "upstream slave2 added (url http://10.0.0.3)",
+                "upstream slave1 removed (url http://10.0.0.2)"
+            ])
         );
     }
 
@@ -387,8 +438,8 @@ mod tests {
     fn a_change_that_needs_a_restart_is_refused_with_all_others() {
         let moved = format!("threads = 7\nlisten = \"0.0.0.0:80\"\n{BASE}weight = 50\n");
         assert_eq!(
-            change(&moved),
-            Change::NeedsRestart(vec!["listen".to_owned(), "threads".to_owned()])
+            restart(change(&moved)),
+            ["listen (0.0.0.0:8080 -> 0.0.0.0:80)", "threads (2 -> 7)"]
         );
     }
 
@@ -396,8 +447,8 @@ mod tests {
     fn outputs_of_the_log_need_a_restart_and_its_level_does_not() {
         let outputs = format!("{BASE}[log]\nformat = \"json\"\naccess = \"off\"\n");
         assert_eq!(
-            change(&outputs),
-            Change::NeedsRestart(vec!["log.format".to_owned(), "log.access".to_owned()])
+            restart(change(&outputs)),
+            ["log.format (logfmt -> json)", "log.access (stdout -> off)"]
         );
         assert_eq!(
             change(&format!("{BASE}[log]\nlevel = \"debug\"\n")),
@@ -419,8 +470,8 @@ mod tests {
         let mut configured = load_on(&format!("threads = 4\n{BASE}"), 4);
         configured.keep_unconfigured_threads(&two);
         assert_eq!(
-            Change::between(&two, &configured),
-            Change::NeedsRestart(vec!["threads".to_owned()])
+            restart(Change::between(&two, &configured)),
+            ["threads (2 -> 4)"]
         );
     }
 
@@ -430,6 +481,49 @@ mod tests {
         let (before, mut after) = (load(&text, ""), load(&text, ""));
         after.config.upstreams[2].address = Address::Unresolved("the name server is down".into());
         assert_eq!(Change::between(&before, &after), Change::Unchanged);
+    }
+
+    #[test]
+    fn a_rule_that_is_inserted_leaves_the_others_unchanged() {
+        let rule = |name: &str, path: &str| {
+            format!("[[routes]]\nname = \"{name}\"\npath = \"{path}\"\nrefuse = true\n")
+        };
+        let of = |rules: &[String]| load(&format!("{BASE}{}", rules.concat()), "");
+        let change = Change::between(
+            &of(&[rule("a", "/rest/**"), rule("b", "/web/**")]),
+            &of(&[
+                rule("new", "/styles/**"),
+                rule("a", "/rest/**"),
+                rule("b", "/web/*"),
+            ]),
+        );
+        assert_eq!(
+            change,
+            live(&[
+                "route new added (path /styles/**, refuse true)",
+                "route b: path /web/** -> /web/*"
+            ])
+        );
+        let renamed = Change::between(
+            &of(&[rule("a", "/rest/**"), rule("b", "/web/**")]),
+            &of(&[rule("c", "/rest/**"), rule("b", "/web/**")]),
+        );
+        assert_eq!(renamed, live(&["route a: name a -> c"]));
+    }
+
+    #[test]
+    fn a_table_that_is_added_or_removed_is_reported_key_by_key() {
+        let traces = format!("{BASE}[traces]\nendpoint = \"http://10.0.0.9:4318/v1/traces\"\n");
+        let lines = |change: Change| match change {
+            Change::Live(lines) => lines,
+            Change::Unchanged | Change::NeedsRestart(_) => panic!("{change:?}"),
+        };
+        let added = lines(change(&traces));
+        let endpoint = "traces.endpoint: none -> http://10.0.0.9:4318/v1/traces".to_owned();
+        assert!(added.contains(&endpoint), "{added:?}");
+        let removed = lines(Change::between(&load(&traces, ""), &load(BASE, "")));
+        let endpoint = "traces.endpoint: http://10.0.0.9:4318/v1/traces -> none".to_owned();
+        assert!(removed.contains(&endpoint), "{removed:?}");
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Every key as it is in force.
 
+/// The origin of a value that no file mentions.
+pub(super) const DEFAULT: &str = "default";
+
 /// One key, its value, and the origin of the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
@@ -9,4 +12,12 @@ pub struct Effective {
     pub value: String,
     /// `file:line`, `default`, or the source it was derived from.
     pub origin: String,
+}
+
+impl Effective {
+    /// True if a file states the value: its origin is `file:line`.
+    pub(super) fn is_written(&self) -> bool {
+        let line = self.origin.rsplit_once(':').map(|(_, line)| line);
+        self.origin != DEFAULT && line.is_some_and(|line| line.parse::<u32>().is_ok())
+    }
 }

@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::effective::DEFAULT;
 use super::{Address, Config, Effective, UpstreamName};
-
-/// The origin of a value that no file mentions.
-pub(super) const DEFAULT: &str = "default";
 
 /// A configuration and its sources.
 #[derive(Clone, Debug)]

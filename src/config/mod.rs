@@ -17,6 +17,7 @@ mod cors;
 mod count;
 mod defaults;
 mod diagnostics;
+mod difference;
 mod document;
 mod effective;
 mod environment;
@@ -53,7 +54,7 @@ use crate::ogc::{PerClass, ProcessName};
 
 pub use acme::{Acme, AcmeCertificate, AcmeChallenge};
 pub use catalog::{Catalog, StalePolicy, TileCaches};
-pub use change::Change;
+pub use change::{Change, RestartKey};
 pub use clients::ClientLimits;
 pub use clusters::{ClusterChoice, ClusterEntry, Clusters, HostPattern};
 pub use coalesce::Coalesce;

@@ -170,7 +170,13 @@ async fn a_config_reload_answers_how_it_ended_and_status_remembers() {
     let unchanged = admin.post("/api/config/reload", "").await;
     assert_eq!(
         (unchanged.code, unchanged.json()),
-        (200, json!({"outcome": "unchanged", "revision": 2}))
+        (
+            200,
+            json!({
+                "outcome": "unchanged", "revision": 2,
+                "last_change": {"ago_seconds": 0, "changes": ["health.fall: 3 -> 4"]},
+            })
+        )
     );
     admin.world.append("fal = 4\n");
     let refused = admin.post("/api/config/reload", "").await;

@@ -186,7 +186,7 @@ async fn the_level_of_the_log_changes_without_a_restart_and_its_outputs_are_name
         refused["error"]
             .as_str()
             .unwrap()
-            .starts_with("log.format cannot change while geofront runs"),
+            .starts_with("log.format (logfmt -> json) cannot change while geofront runs"),
         "{refused}"
     );
 }

@@ -6,14 +6,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::diagnostics::{Diagnostics, Problem};
+use crate::config::effective::DEFAULT;
 use crate::config::environment::Environment;
 use crate::config::environment::read_bounded;
-use crate::config::loaded::{DEFAULT, Loaded};
+use crate::config::loaded::Loaded;
 use crate::config::parts::Part;
 use crate::config::raw::Slot;
 use crate::config::source::{At, Sources};
 use crate::config::value::{Show, Written};
 use crate::config::{Config, Effective, Secret, UpstreamName};
+
+/// The reason why a file cannot be read whose path is `""`. The folder of the configuration would
+/// be read instead.
+pub(super) const EMPTY_PATH: &str = "the path of a file is empty";
 
 pub(super) struct Check<'e> {
     pub(super) environment: &'e dyn Environment,
@@ -245,6 +250,9 @@ impl<'e> Check<'e> {
 
     /// Reads a secret from a file; the path is relative to the file that names it.
     fn secret_in_file(&mut self, path: &str, at: At) -> Result<String, String> {
+        if path.is_empty() {
+            return Err(EMPTY_PATH.to_owned());
+        }
         let path = self
             .sources
             .path(at)

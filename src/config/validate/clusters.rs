@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::check::Check;
+use super::check::{Check, EMPTY_PATH};
 use super::url::is_host;
 use crate::config::diagnostics::Problem;
 use crate::config::raw::{Named, RawCluster};
@@ -57,6 +57,10 @@ impl Check<'_> {
             let help =
                 "`file` names the file with its upstreams, limits and everything else of its own";
             self.refuse(Problem::new(title).at(name.at).help(help));
+        }
+        if let Some(written) = raw.file.given().filter(|file| file.value.is_empty()) {
+            let title = format!("`{}`: {EMPTY_PATH}", key("file"));
+            self.refuse(Problem::new(title).at(written.at));
         }
         let hosts = self.hosts(&key("hosts"), named);
         let path = self.path(&key("path"), &raw.path, "");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::check::Check;
+use super::check::{Check, EMPTY_PATH};
 use crate::certificates::{Authorities, CertificateFault, ServerCertificate};
 use crate::config::diagnostics::Problem;
 use crate::config::environment::read_bounded;
@@ -274,8 +274,8 @@ impl Check<'_> {
         make: fn(&str, &str) -> Result<T, CertificateFault>,
     ) -> Result<T, (String, At)> {
         let (cert_path, key_path) = (self.beside(cert), self.beside(key));
-        let chain = self.text(&cert_path).map_err(|why| (why, cert.at));
-        let secret = self.text(&key_path).map_err(|why| (why, key.at));
+        let chain = self.text(cert);
+        let secret = self.text(key);
         let (chain, secret) = (chain?, secret?);
         make(&chain, &secret).map_err(|fault| match fault {
             CertificateFault::NoKey | CertificateFault::KeyEncrypted => {
@@ -298,8 +298,8 @@ impl Check<'_> {
         &mut self,
         written: &Written<String>,
     ) -> Result<Authorities, (String, At)> {
+        let text = self.text(written)?;
         let path = self.beside(written);
-        let text = self.text(&path).map_err(|why| (why, written.at))?;
         Authorities::from_pem(&text)
             .map_err(|fault| (format!("{}: {fault}", path.display()), written.at))
     }
@@ -322,10 +322,16 @@ impl Check<'_> {
     }
 
     /// Reads a file that belongs to the configuration.
-    fn text(&mut self, path: &Path) -> Result<String, String> {
-        self.note_file(path);
-        read_bounded(self.environment, path)
-            .map_err(|why| format!("cannot read {}: {why}", path.display()))
+    fn text(&mut self, written: &Written<String>) -> Result<String, (String, At)> {
+        if written.value.is_empty() {
+            return Err((EMPTY_PATH.to_owned(), written.at));
+        }
+        let path = self.beside(written);
+        self.note_file(&path);
+        read_bounded(self.environment, &path).map_err(|why| {
+            let why = format!("cannot read {}: {why}", path.display());
+            (why, written.at)
+        })
     }
 
     /// Refuses an address that is used twice.

@@ -85,7 +85,7 @@ async fn hosts_and_paths_change_live_and_clusters_by_a_restart() {
         text[..city].to_owned() + &text[region..]
     };
     edit(&town, "geofront.toml", removed);
-    let refused = "clusters.city cannot change while geofront runs";
+    let refused = "clusters.city (removed) cannot change while geofront runs";
     town.admin_until("/api/clusters", refused).await;
     assert_eq!(town.get("new.example.org", MAP).await.status, 200);
 }
