@@ -4,6 +4,7 @@
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::UpstreamName;
 use super::defaults::MAX_NAMED;
 use super::diagnostics::{Problem, did_you_mean, suggestion};
 use super::raw::{Listed, Named, Raw, RawTop, SECTIONS, Section, Table, is_list, is_named};
@@ -208,39 +209,83 @@ fn read_named<T: Table>(
         return;
     };
     for (key, value) in in_order(tables) {
-        if all.len() == MAX_NAMED {
-            let problem = Problem::new(format!("more than {MAX_NAMED} tables [{family}.NAME]"))
-                .at(reading.at(key));
-            reading.refuse(problem);
-            return;
-        }
-        let path = format!("{family}.{}", key.get_ref());
-        let Some(table) = value.get_ref().as_table() else {
-            let problem = Problem::new(format!("`{path}` is not a table")).at(reading.at(key));
-            reading.refuse(problem.help(format!(
-                "write a header with a name and the keys below it: [{family}.NAME]"
-            )));
-            continue;
-        };
         let name = Written {
             value: key.get_ref().to_string(),
             at: reading.at(key),
         };
-        if let Some(first) = all.iter().find(|other| other.name.value == name.value) {
-            let problem = Problem::new(format!("[{path}] is there twice")).at(name.at);
-            reading.refuse(problem.label(format!(
-                "first at {}",
-                reading.sources.origin(first.name.at)
-            )));
-            continue;
+        if !read_one_named(family, name, value, all, reading) {
+            return;
         }
-        let mut named = Named {
-            name,
-            table: T::default(),
-        };
-        read_keys(family, &path, table, &mut named.table, reading);
-        all.push(named);
     }
+}
+
+/// Reads one table of a family into `all`. Returns `false` if there is no room for it.
+fn read_one_named<T: Table>(
+    family: &str,
+    name: Written<String>,
+    value: &Spanned<DeValue<'_>>,
+    all: &mut Vec<Named<T>>,
+    reading: &mut Reading<'_>,
+) -> bool {
+    if all.len() == MAX_NAMED {
+        let problem =
+            Problem::new(format!("more than {MAX_NAMED} tables [{family}.NAME]")).at(name.at);
+        reading.refuse(problem);
+        return false;
+    }
+    let path = format!("{family}.{}", name.value);
+    let Some(table) = value.get_ref().as_table() else {
+        let problem = Problem::new(format!("`{path}` is not a table")).at(name.at);
+        reading.refuse(problem.help(format!(
+            "write a header with a name and the keys below it: [{family}.NAME]"
+        )));
+        return true;
+    };
+    // The length bounds the depth.
+    if name.value.len() <= UpstreamName::MAX_BYTES && has_only_tables(value) {
+        // No key of such a table is a table itself: the dot was meant as part of the name.
+        return in_order(table).into_iter().all(|(key, value)| {
+            let name = Written {
+                value: format!("{}.{}", name.value, key.get_ref()),
+                at: reading.at(key),
+            };
+            if !has_only_tables(value) {
+                reading.refuse(unquoted(&format!("{family}.{}", name.value)).at(name.at));
+            }
+            read_one_named(family, name, value, all, reading)
+        });
+    }
+    if let Some(first) = all.iter().find(|other| other.name.value == name.value) {
+        let problem = Problem::new(format!("[{path}] is there twice")).at(name.at);
+        reading.refuse(problem.label(format!(
+            "first at {}",
+            reading.sources.origin(first.name.at)
+        )));
+        return true;
+    }
+    let mut named = Named {
+        name,
+        table: T::default(),
+    };
+    read_keys(family, &path, table, &mut named.table, reading);
+    all.push(named);
+    true
+}
+
+/// True for a table that has tables and nothing else.
+fn has_only_tables(value: &Spanned<DeValue<'_>>) -> bool {
+    let table = value.get_ref().as_table();
+    table.is_some_and(|table| {
+        !table.is_empty() && table.iter().all(|(_, value)| value.get_ref().is_table())
+    })
+}
+
+/// The problem of a name with a dot that is not in quotes: TOML reads a table within a table.
+/// `path` is the header.
+fn unquoted(path: &str) -> Problem {
+    let (family, name) = path.split_once('.').unwrap_or((path, ""));
+    Problem::new(format!("the name in [{path}] has a dot"))
+        .help(format!("put it in quotes: [{family}.\"{name}\"]"))
 }
 
 /// Reads `[[routes]]`. The tables of included files follow those of the files before them.
@@ -298,8 +343,13 @@ fn read_keys<T: Table>(
         let name: &str = key.get_ref();
         if !into.read(name, &format!("{path}.{name}"), value, reading) {
             hide_unknown_secret(name, value, reading);
-            let problem = unknown_below(family, path, name, T::KEYS).at(reading.at(key));
-            reading.refuse(problem);
+            let problem =
+                if is_named(family) && value.get_ref().is_table() && home_of(name).is_none() {
+                    unquoted(&format!("{path}.{name}"))
+                } else {
+                    unknown_below(family, path, name, T::KEYS)
+                };
+            reading.refuse(problem.at(reading.at(key)));
         }
     }
 }

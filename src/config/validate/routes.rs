@@ -72,7 +72,8 @@ impl Check<'_> {
         let position = key.rsplit('.').next().unwrap_or_default();
         let name = self.optional(&format!("{key}.name"), &raw.name);
         let is_name = |name: &String| {
-            (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+            let is_in_range = (1..=MAX_NAME).contains(&name.len());
+            is_in_range && name.bytes().all(|byte| byte.is_ascii_graphic())
         };
         match (name, raw.name.at()) {
             (Some(name), Some(at)) if !is_name(&name) => {
@@ -81,6 +82,12 @@ impl Check<'_> {
                     name.escape_debug()
                 );
                 self.refuse(Problem::new(title).at(at));
+                name.into()
+            }
+            (Some(name), Some(at)) if name.starts_with('#') => {
+                let title = format!("`{key}.name` is \"{name}\": must not begin with `#`");
+                let help = "`#3` stands for the third rule where that has no name";
+                self.refuse(Problem::new(title).at(at).help(help));
                 name.into()
             }
             (Some(name), _) => name.into(),
