@@ -67,6 +67,14 @@ fn wrong_usage_exits_64_and_names_the_error() {
         (&["frobnicate"][..], "unrecognized subcommand 'frobnicate'"),
         (&["drain"][..], "required arguments were not provided"),
         (
+            &["run", "my.toml"][..],
+            "tip: the configuration is given with '--config my.toml'",
+        ),
+        (
+            &["status", "Cargo.toml", "--json"][..],
+            "tip: the configuration is given with '--config Cargo.toml'",
+        ),
+        (
             &["status", "--jason"][..],
             "similar argument exists: '--json'",
         ),

@@ -15,7 +15,7 @@ macro_rules! words {
         $name:ident of $inside:ty { $($(#[$of_word:meta])* $variant:ident = $word:literal,)+ }
     ) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         pub enum $name {
             $($(#[$of_word])* #[serde(rename = $word)] $variant,)+
         }
@@ -49,6 +49,7 @@ words! {
     /// The role of an upstream.
     Role of config::Role {
         Main = "main",
+        #[default]
         Replica = "replica",
     }
 }
@@ -57,6 +58,7 @@ words! {
     /// The health of an upstream, as its probes found it.
     Health of HealthState {
         /// Not probed yet.
+        #[default]
         Unknown = "unknown",
         Up = "up",
         Down = "down",
@@ -66,6 +68,7 @@ words! {
 words! {
     /// The mode of an upstream, as an operator ordered it.
     Mode of cluster::Mode {
+        #[default]
         Ready = "ready",
         Drain = "drain",
         Maintenance = "maintenance",
@@ -76,6 +79,7 @@ words! {
     /// The phase of an upstream's catalog reload.
     Phase of ReloadPhase {
         /// No reload is due.
+        #[default]
         No = "no",
         /// A reload is due, and other replicas are first.
         Waiting = "waiting",

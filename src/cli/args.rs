@@ -267,8 +267,9 @@ pub(super) struct Mapping {
   geofront status --json | jq '.upstreams[] | select(.eligible | not) | .name'
 
 Exit codes: 0 every upstream gets requests, or will when its catalog reload is over;
-1 some upstream gets none, or some replica stays stale (its reload failed, none could serve
-meanwhile, or there are no credentials to reload it with);
+1 some upstream gets none, some replica stays stale (its reload failed, none could serve
+meanwhile, or there are no credentials to reload it with), a condition needs an operator, or the
+configuration on disk was refused;
 2 no request is served, or geofront does not answer.")]
 pub(super) struct Status {
     /// As JSON, for scripts

@@ -8,6 +8,7 @@ use ureq::{Agent, Body};
 
 use super::endpoint::AdminEndpoint;
 use super::exit::Failure;
+use super::other_version::{ReadStatus, version_in};
 use crate::admin::MARK;
 use crate::admin::answers::{
     Failure as Refusal, History, ModeOrder, ModeOrdered, Reload, Requests, Rolls, Status,
@@ -18,6 +19,11 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// A little more than the endpoint's own limit.
 const ANSWER_LIMIT: Duration = Duration::from_secs(35);
+
+/// The remedy where the default configuration, which may have another address or a token, is not
+/// for this user.
+const HIDDEN: &str = "this user may not read the address and the token in /etc/geofront/geofront.toml: \
+    try sudo, or give them with --admin HOST:PORT and --token-file FILE";
 
 /// A client of the admin endpoint.
 #[derive(Debug)]
@@ -63,17 +69,22 @@ impl AdminClient {
     }
 
     pub(super) fn status(&self) -> Result<Status, Failure> {
-        let mut response = self.get("/api/status")?;
-        self.parse(&mut response)
+        Ok(self.read_status()?.status)
+    }
+
+    /// The status, and what it lacks because geofront is of another version.
+    pub(super) fn read_status(&self) -> Result<ReadStatus, Failure> {
+        self.parse_status(&self.status_json()?)
     }
 
     /// The status as the endpoint wrote it.
     pub(super) fn status_json(&self) -> Result<String, Failure> {
         let mut response = self.get("/api/status")?;
-        if response.status() == StatusCode::NOT_FOUND {
-            return Err(Failure::new(self.refusal(&mut response)?));
-        }
-        self.text(&mut response)
+        self.success(&mut response)
+    }
+
+    pub(super) fn parse_status(&self, json: &str) -> Result<ReadStatus, Failure> {
+        ReadStatus::parse(json).ok_or_else(|| self.strange(json))
     }
 
     pub(super) fn order_mode(
@@ -176,19 +187,28 @@ impl AdminClient {
     }
 
     fn parse<T: DeserializeOwned>(&self, response: &mut Response<Body>) -> Result<T, Failure> {
+        let text = self.success(response)?;
+        serde_json::from_str(&text).map_err(|_| self.strange(&text))
+    }
+
+    /// The body of an answer that is a success.
+    fn success(&self, response: &mut Response<Body>) -> Result<String, Failure> {
         let status = response.status();
         if status == StatusCode::UNAUTHORIZED {
             let failure = Failure::new(format!(
                 "geofront on {} requires its admin token",
                 self.target.address
             ));
-            return Err(failure.help("give the file with it: --token-file FILE, or --config FILE with the running configuration"));
+            return Err(failure.help(if self.target.is_config_hidden {
+                HIDDEN
+            } else {
+                "give the file with it: --token-file FILE, or --config FILE with the running configuration"
+            }));
         }
         if !status.is_success() {
             return Err(Failure::new(self.refusal(response)?));
         }
-        let text = self.text(response)?;
-        serde_json::from_str(&text).map_err(|_| self.strange(&text))
+        self.text(response)
     }
 
     fn refusal(&self, response: &mut Response<Body>) -> Result<String, Failure> {
@@ -214,14 +234,34 @@ impl AdminClient {
             "geofront does not answer on {}: is it running? ({reason})",
             self.target.address
         ))
-        .help("--admin HOST:PORT uses another address, --config FILE the one configured there")
+        .help(if self.target.is_config_hidden {
+            HIDDEN
+        } else {
+            "--admin HOST:PORT uses another address, --config FILE the one configured there"
+        })
     }
 
+    /// The error for an answer that this command cannot read. Every status has the version of the
+    /// running process.
     fn strange(&self, text: &str) -> Failure {
-        let start: String = text.chars().take(80).collect();
-        Failure::new(format!(
-            "the server on {} is not geofront, or another version: `{start}`",
+        let asked = || {
+            let mut response = self.get("/api/status").ok()?;
+            version_in(&self.text(&mut response).ok()?)
+        };
+        let Some(version) = version_in(text).or_else(asked) else {
+            let start: String = text.chars().take(80).collect();
+            return Failure::new(format!(
+                "the server on {} is not geofront: `{start}`",
+                self.target.address
+            ));
+        };
+        let ours = env!("CARGO_PKG_VERSION");
+        let failure = Failure::new(format!(
+            "geofront {version} runs on {}, and this command of version {ours} cannot read its answer",
             self.target.address
+        ));
+        failure.help(format!(
+            "restart geofront, so that {ours} runs, or use the command of version {version}"
         ))
     }
 }

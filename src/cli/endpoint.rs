@@ -8,6 +8,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use toml::de::DeTable;
+
 use super::args::{DEFAULT_CONFIG, Endpoint};
 use super::exit::{Exit, Failure};
 use crate::config::Environment as _;
@@ -23,6 +25,8 @@ pub(super) struct AdminEndpoint {
     pub(super) token: Option<String>,
     /// The cluster, of several.
     pub(super) cluster: Option<String>,
+    /// The default configuration is there, and this user may not read it.
+    pub(super) is_config_hidden: bool,
 }
 
 /// The keys that are read from the configuration.
@@ -31,6 +35,7 @@ struct Written {
     admin: Option<String>,
     token_file: Option<PathBuf>,
     token_variable: Option<String>,
+    is_hidden: bool,
 }
 
 pub(super) fn find(endpoint: &Endpoint) -> Result<AdminEndpoint, Failure> {
@@ -55,6 +60,7 @@ pub(super) fn find(endpoint: &Endpoint) -> Result<AdminEndpoint, Failure> {
         address,
         token,
         cluster: endpoint.cluster.clone(),
+        is_config_hidden: written.is_hidden,
     })
 }
 
@@ -64,25 +70,26 @@ fn read_config(named: Option<&Path>) -> Result<Written, Failure> {
     match RealEnvironment.read(path) {
         Ok(text) => Ok(keys_of(&text, path)),
         Err(error) if named.is_some() => Err(unreadable(path, &error).exit(Exit::Config)),
-        Err(_) => Ok(Written::default()),
+        Err(error) => Ok(Written {
+            is_hidden: error.kind() == io::ErrorKind::PermissionDenied,
+            ..Written::default()
+        }),
     }
 }
 
+/// The keys in `text`, as far as its syntax allows: of a line with a mistake nothing is known.
 fn keys_of(text: &str, path: &Path) -> Written {
-    let Ok(table) = text.parse::<toml::Table>() else {
-        return Written::default();
-    };
+    let (table, _) = DeTable::parse_recoverable(text);
     let text = |key: &str| {
-        table
-            .get(key)
-            .and_then(toml::Value::as_str)
-            .map(str::to_owned)
+        let value = table.get_ref().get(key)?;
+        value.get_ref().as_str().map(str::to_owned)
     };
     let beside = |file: String| path.parent().unwrap_or_else(|| Path::new("")).join(file);
     Written {
         admin: text("admin"),
         token_file: text("admin_token_file").map(beside),
         token_variable: text("admin_token_env"),
+        is_hidden: false,
     }
 }
 
@@ -159,6 +166,7 @@ mod tests {
                 address: "10.0.0.5:9191".to_owned(),
                 token: Some("s3cret".to_owned()),
                 cluster: None,
+                is_config_hidden: false,
             }
         );
     }
@@ -172,11 +180,13 @@ mod tests {
 
     #[test]
     fn a_broken_configuration_still_yields_the_address() {
-        let (_folder, path) = config("admin = = 3");
-        assert_eq!(
-            find(&endpoint(None, Some(path))).unwrap().address,
-            DEFAULT_ADMIN
-        );
+        let address = |text: &str| {
+            let (_folder, path) = config(text);
+            find(&endpoint(None, Some(path))).unwrap().address
+        };
+        assert_eq!(address("admin = = 3"), DEFAULT_ADMIN);
+        let custom = "admin = \"10.0.0.5:9191\"\n[upstreams.main\nurl = = 3\n";
+        assert_eq!(address(custom), "10.0.0.5:9191");
     }
 
     #[test]

@@ -18,7 +18,9 @@ pub(super) fn run(options: &args::Explain, out: &mut dyn Write) -> Result<Exit, 
     let question = read(options)?;
     let default = Path::new(args::DEFAULT_CONFIG);
     let path = options.config.as_deref();
-    let Some(path) = path.or_else(|| default.exists().then_some(default)) else {
+    // A folder that this user may not search has one, as far as is known.
+    let is_there = || default.try_exists().unwrap_or(true);
+    let Some(path) = path.or_else(|| is_there().then_some(default)) else {
         explain(&question, &defaults(), false, out)?;
         return Ok(Exit::Success);
     };

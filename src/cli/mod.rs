@@ -22,12 +22,15 @@ mod import;
 mod log;
 mod mapping;
 mod mode;
+mod other_version;
 mod properties;
+mod refused_reload;
 mod reload;
 mod status;
 mod sync;
 mod table;
 mod top;
+mod usage;
 
 use std::io::Write;
 use std::path::Path;
@@ -55,6 +58,8 @@ pub fn main() -> ExitCode {
         }),
         Ok(arguments) => finish(dispatch(&arguments.command, &mut std::io::stdout().lock())),
         Err(error) => {
+            let command = std::env::args().nth(1).unwrap_or_default();
+            let error = usage::with_tip(error, &command);
             let exit = if error.use_stderr() {
                 Exit::Usage
             } else {

@@ -10,10 +10,10 @@ use super::client::AdminClient;
 use super::exit::{Exit, Failure};
 use super::freshness::{self, first_line};
 use super::humanize::span;
+use super::other_version::ReadStatus;
+use super::refused_reload::refused_reload;
 use super::table::{Side, aligned};
-use crate::admin::answers::{
-    ClassWaiting, Condition, Health, Mode, Queue, Reload, Status, Upstream,
-};
+use crate::admin::answers::{ClassWaiting, Condition, Health, Mode, Queue, Status, Upstream};
 
 /// Interval between two screens of `--watch`.
 const REDRAW: Duration = Duration::from_secs(2);
@@ -33,16 +33,16 @@ pub(super) fn run(
         let json = client
             .status_json()
             .map_err(|failure| failure.exit(Exit::Critical))?;
-        let status: Status = serde_json::from_str(&json)
-            .map_err(|error| Failure::new(format!("the answer is not a status: {error}")))?;
+        let read = client.parse_status(&json)?;
         out.write_all(json.as_bytes())?;
-        return Ok(judge(&status));
+        return Ok(judge(&read.status));
     }
-    let status = client
-        .status()
+    let json = client
+        .status_json()
         .map_err(|failure| failure.exit(Exit::Critical))?;
-    write!(out, "{}", screen(&status, client.address(), None))?;
-    Ok(judge(&status))
+    let read = client.parse_status(&json)?;
+    write!(out, "{}", screen(&read, client.address(), None))?;
+    Ok(judge(&read.status))
 }
 
 /// Repeats until Ctrl-C. An error is shown and does not end the loop: geofront may be restarting.
@@ -54,11 +54,11 @@ fn watch(client: &AdminClient, out: &mut dyn Write) -> Result<Exit, Failure> {
         ""
     };
     loop {
-        let shown = match client.status() {
-            Ok(status) => {
-                let totals = Totals::of(&status, Instant::now());
+        let shown = match client.read_status() {
+            Ok(read) => {
+                let totals = Totals::of(&read.status, Instant::now());
                 let text = screen(
-                    &status,
+                    &read,
                     client.address(),
                     earlier
                         .as_ref()
@@ -86,7 +86,8 @@ pub(super) fn judge(status: &Status) -> Exit {
         .conditions
         .iter()
         .any(|condition| condition.needs_operator);
-    match (status.ready, is_all_well && !is_any_to_do) {
+    let is_refused = refused_reload(status).is_some();
+    match (status.ready, is_all_well && !is_any_to_do && !is_refused) {
         (false, _) => Exit::Critical,
         (true, false) => Exit::Failure,
         (true, true) => Exit::Success,
@@ -159,8 +160,10 @@ const HEADINGS: [(&str, Side); 16] = [
     ("LAST CAUSE", Side::Left),
 ];
 
-fn screen(status: &Status, address: &str, rates: Option<&Rates>) -> String {
+fn screen(read: &ReadStatus, address: &str, rates: Option<&Rates>) -> String {
+    let status = &read.status;
     let mut lines = vec![headline(status, address), freshness::headline(status)];
+    lines.extend(read.note());
     lines.extend(queue(&status.queue));
     lines.extend(
         status
@@ -169,9 +172,7 @@ fn screen(status: &Status, address: &str, rates: Option<&Rates>) -> String {
             .map(|layer| format!("probes: a map of {layer}, which geofront chose")),
     );
     lines.extend(status.conditions.iter().map(condition));
-    if let Some(refused) = refused_reload(status) {
-        lines.extend([String::new(), refused]);
-    }
+    lines.extend(refused_reload(status));
     lines.push(String::new());
     let rows: Vec<Vec<String>> = status
         .upstreams
@@ -234,20 +235,6 @@ fn queue(queue: &Queue) -> Option<String> {
     (*waiting > 0).then(|| {
         format!("queue: {waiting} of at most {most} wait: {}; {served_per_second:.1} get a slot each second", classes.join(", "))
     })
-}
-
-fn refused_reload(status: &Status) -> Option<String> {
-    let last = status.last_reload.as_ref()?;
-    match &last.outcome {
-        Reload::Applied { .. } | Reload::Unchanged { .. } => None,
-        Reload::Refused { error } => {
-            let ago = span(last.ago_seconds);
-            Some(format!(
-                "The configuration on disk was refused {ago} ago; the one before stays in force:\n{}",
-                error.trim_end()
-            ))
-        }
-    }
 }
 
 /// Health in a word or two.
@@ -338,13 +325,19 @@ fn cause(upstream: &Upstream) -> String {
 mod tests {
     use super::super::fixture::{down, fresh, stale, status};
     use super::*;
-    use crate::admin::answers::{CatalogReload, LastReload, Phase, Role};
+    use crate::admin::answers::{CatalogReload, LastReload, Phase, Reload, Role};
 
     fn upstream(name: &str, requests_total: u64) -> Upstream {
         Upstream {
             requests_total,
             ..fresh(name)
         }
+    }
+
+    /// The screen for a status of this version.
+    fn shown(status: &Status) -> String {
+        let json = serde_json::to_string(status).unwrap();
+        screen(&ReadStatus::parse(&json).unwrap(), "127.0.0.1:9090", None)
     }
 
     #[test]
@@ -355,7 +348,7 @@ mod tests {
             ..upstream("main", 7)
         };
         let status = status(vec![main, upstream("slave1", 123_456), down("slave2")]);
-        insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
+        insta::assert_snapshot!(shown(&status), @r"
         geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
         catalog: unchanged since geofront started; the replica that is up has it
 
@@ -396,7 +389,7 @@ mod tests {
             },
             ..status(vec![busy])
         };
-        insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
+        insta::assert_snapshot!(shown(&status), @r"
         geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
         catalog: unchanged since geofront started; the replica has it
         queue: 20 of at most 400 wait: 3 tile (1 user, the first for 0.2 s), 17 feature (2 users, the first for 11.0 s); 35.2 get a slot each second
@@ -406,28 +399,55 @@ mod tests {
         ");
     }
 
-    #[test]
-    fn a_refused_configuration_is_the_first_thing_shown() {
+    fn refused(error: &str) -> Status {
         let outcome = Reload::Refused {
-            error: "error: upstream name `b` is used twice\n".to_owned(),
+            error: error.to_owned(),
         };
-        let status = Status {
+        Status {
             last_reload: Some(LastReload {
                 ago_seconds: 300,
                 outcome,
             }),
             ..status(vec![upstream("a", 1)])
-        };
-        insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
+        }
+    }
+
+    #[test]
+    fn a_refused_configuration_has_a_line_and_needs_an_operator() {
+        let status = refused(
+            "error: upstream name `b` is used twice\n  --> geofront.toml:14:1\n   |\n14 | [upstreams.b]\n\n\
+             error: there is no replica\n --> geofront.toml:1:12\n",
+        );
+        assert_eq!(judge(&status), Exit::Failure);
+        insta::assert_snapshot!(shown(&status), @r"
         geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
         catalog: unchanged since geofront started; the replica has it
-
-        The configuration on disk was refused 5 min ago; the one before stays in force:
-        error: upstream name `b` is used twice
+        ! the configuration on disk was refused 5 min ago, the previous one stays in force: upstream name `b` is used twice (geofront.toml:14:1, and another problem); `geofront reload` shows all of it
 
         UPSTREAM  ROLE     HEALTH  MODE   CATALOG       SINCE  IN FLIGHT  WEIGHT  REQUESTS  ERRORS  PROBE
         a         replica  up      ready  fresh    3 h 12 min    3 of 16     100         1       0  41 ms
         ");
+    }
+
+    #[test]
+    fn a_configuration_that_was_put_into_force_is_well() {
+        for outcome in [
+            Reload::Unchanged {
+                revision: 3,
+                last_change: None,
+            },
+            Reload::Applied {
+                revision: 3,
+                changes: Vec::new(),
+            },
+        ] {
+            let mut status = refused("");
+            status.last_reload = Some(LastReload {
+                ago_seconds: 300,
+                outcome,
+            });
+            assert_eq!(judge(&status), Exit::Success);
+        }
     }
 
     #[test]
@@ -475,7 +495,7 @@ mod tests {
             ..status(vec![upstream("a", 1)])
         };
         assert_eq!(judge(&status), Exit::Failure);
-        insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
+        insta::assert_snapshot!(shown(&status), @r"
         geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
         catalog: unchanged since geofront started; the replica has it
         ! credentials refused by a (401), for 1 min: give others
@@ -524,7 +544,7 @@ mod tests {
         let mut status = status(vec![fresh("a"), failed, stale("c", Phase::Draining)]);
         (status.catalog.changed_seconds, status.catalog.done) = (Some(12), false);
         (status.catalog.epoch, status.catalog.settled) = (4, 4);
-        insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
+        insta::assert_snapshot!(shown(&status), @r"
         geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
         catalog: changed 12 s ago (epoch 4); 1 of 3 replicas has it; b: reload failed: status 500; the next try is in 7 s
 

@@ -41,11 +41,14 @@ pub(super) fn read_bounded(environment: &dyn Environment, path: &Path) -> Result
 /// The reason why a file that does not exist could not be read.
 pub(super) const NO_SUCH_FILE: &str = "there is no such file";
 
+/// The reason why a file could not be read that is for other users.
+pub(super) const NOT_ALLOWED: &str = "geofront may not read it";
+
 /// The reason why a file could not be read, in plain words.
 fn plain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => NO_SUCH_FILE.to_owned(),
-        io::ErrorKind::PermissionDenied => "geofront may not read it".to_owned(),
+        io::ErrorKind::PermissionDenied => NOT_ALLOWED.to_owned(),
         io::ErrorKind::InvalidData => "it is not text (UTF-8)".to_owned(),
         _ => error.to_string(),
     }

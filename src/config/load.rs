@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::defaults::MAX_INCLUDED;
 use super::diagnostics::{Diagnostics, Problem};
 use super::document::{self, FileKind};
-use super::environment::{Environment, NO_SUCH_FILE, read_bounded};
+use super::environment::{Environment, NO_SUCH_FILE, NOT_ALLOWED, read_bounded};
 use super::loaded::Loaded;
 use super::parts::{self, Part};
 use super::raw::{Raw, Slot};
@@ -92,14 +92,17 @@ impl<'e> Files<'e> {
             }
             Err(why) => {
                 let problem = Problem::new(format!("cannot read {}: {why}", path.display()));
-                let is_missing = why == NO_SUCH_FILE;
-                self.problems.push(if is_missing {
-                    problem.help(
+                let help = match &*why {
+                    NO_SUCH_FILE => Some(
                         "`geofront check FILE` and `geofront run --config FILE` read another file; \
                          docs/configuration.md has the smallest one",
-                    )
-                } else {
-                    problem
+                    ),
+                    NOT_ALLOWED => Some("root and the user of the service may: try sudo"),
+                    _ => None,
+                };
+                self.problems.push(match help {
+                    Some(help) => problem.help(help),
+                    None => problem,
                 });
                 false
             }

@@ -4,25 +4,35 @@ use std::process::{Output, Stdio};
 
 use super::support::{Admin, CREDENTIALS, in_time};
 use geofront::cluster::Cause;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 fn command(admin: &Admin, arguments: &[&str]) -> Command {
+    command_at(&admin.address.to_string(), arguments)
+}
+
+fn command_at(address: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_geofront"));
     command
         .args(arguments)
-        .args(["--admin", &admin.address.to_string()])
+        .args(["--admin", address])
         .kill_on_drop(true);
     command
 }
 
 /// Exit code, standard output, standard error.
 async fn geofront(admin: &Admin, arguments: &[&str]) -> (i32, String, String) {
+    geofront_at(&admin.address.to_string(), arguments).await
+}
+
+/// The same for the server at `address`.
+async fn geofront_at(address: &str, arguments: &[&str]) -> (i32, String, String) {
     let Output {
         status,
         stdout,
         stderr,
-    } = in_time(command(admin, arguments).output())
+    } = in_time(command_at(address, arguments).output())
         .await
         .expect("the binary runs");
     let text = |bytes| String::from_utf8(bytes).expect("it writes text");
@@ -56,6 +66,103 @@ async fn status_shows_every_upstream_and_exits_by_how_they_are() {
         (code, status["upstreams"][1]["mode"].as_str()),
         (1, Some("drain"))
     );
+}
+
+#[tokio::test]
+async fn status_exits_1_while_the_configuration_on_disk_is_refused() {
+    let admin = cluster().await;
+    admin.world.append("fal = 4\nfali = 4\n");
+    geofront(&admin, &["reload"]).await;
+    let (code, out, _) = geofront(&admin, &["status"]).await;
+    let lines: Vec<&str> = out
+        .lines()
+        .filter(|line| line.contains("was refused"))
+        .collect();
+    let [line] = lines.as_slice() else {
+        panic!("{out}");
+    };
+    assert_eq!(code, 1, "{out}");
+    assert!(
+        line.starts_with("! the configuration on disk was refused ")
+            && line.contains("unknown key `fal` in [health] (geofront.toml:")
+            && line.contains(", and another problem); `geofront reload` shows all of it"),
+        "{line}"
+    );
+    let (code, out, _) = geofront(&admin, &["top"]).await;
+    assert!(code == 1 && out.contains(line), "{code} {out}");
+    admin.world.append("");
+    geofront(&admin, &["reload"]).await;
+    let (code, out, _) = geofront(&admin, &["status"]).await;
+    assert_eq!(code, 0, "{out}");
+}
+
+/// A server that answers every request with this JSON, and its address.
+async fn answering(json: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket").to_string();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a command");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.expect("a whole head"));
+            }
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\
+                 Content-Length: {}\r\n\r\n{json}",
+                json.len()
+            );
+            stream
+                .write_all(answer.as_bytes())
+                .await
+                .expect("the command reads");
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn the_status_of_another_version_is_read_as_far_as_it_goes() {
+    let ours = env!("CARGO_PKG_VERSION");
+    let mut status = cluster().await.get("/api/status").await.json();
+    status["version"] = "0.0.7".into();
+    status["new_in_that_version"] = serde_json::json!({"a": 1});
+    status.as_object_mut().unwrap().remove("queue");
+    let upstream = status["upstreams"][1].as_object_mut().unwrap();
+    upstream.remove("heavy_in_flight");
+    let older = answering(status.to_string()).await;
+    let (code, out, err) = geofront_at(&older, &["status"]).await;
+    let note = format!(
+        "! geofront 0.0.7 runs, and this command is version {ours}: unknown and shown as 0 or empty are \
+         queue, upstreams.heavy_in_flight\n"
+    );
+    assert!(code == 0 && out.contains(&note), "{code} {out} {err}");
+    assert!(out.contains("geofront 0.0.7 on "), "{out}");
+
+    status["upstreams"][1]["health"] = "asleep".into();
+    let other = answering(status.to_string()).await;
+    for (command, exit) in [
+        (&["status"][..], 1),
+        (&["status", "--json"], 1),
+        (&["top"], 2),
+        (&["catalog", "history"], 1),
+        (&["sync"], 1),
+    ] {
+        let (code, out, err) = geofront_at(&other, command).await;
+        let expected = format!(
+            "error: geofront 0.0.7 runs on {other}, and this command of version {ours} cannot read its answer\n  \
+             help: restart geofront, so that {ours} runs, or use the command of version 0.0.7\n"
+        );
+        assert_eq!(
+            (code, out.as_str(), err),
+            (exit, "", expected),
+            "{command:?}"
+        );
+    }
+    let stranger = answering("<html>".to_owned()).await;
+    let (code, _, err) = geofront_at(&stranger, &["status"]).await;
+    let expected = format!("error: the server on {stranger} is not geofront: `<html>`\n");
+    assert_eq!((code, err), (1, expected));
 }
 
 #[tokio::test]
@@ -133,6 +240,16 @@ async fn reload_prints_the_changes_or_the_reason_against_them() {
     assert_eq!(
         (code, out.as_str()),
         (0, "configuration 2 is in force\n  health.fall: 3 -> 4\n")
+    );
+    // The file watch is usually earlier than the command.
+    let (code, out, _) = geofront(&admin, &["reload"]).await;
+    assert!(
+        code == 0
+            && out.starts_with(
+                "configuration 2 is in force already\ngeofront noticed the last change "
+            )
+            && out.ends_with(" ago:\n  health.fall: 3 -> 4\n"),
+        "{code} {out}"
     );
     admin.world.append("fal = 4\n");
     let (code, _, err) = geofront(&admin, &["reload"]).await;

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::super::freshness::{self, first_line};
 use super::super::log::line::LogLine;
+use super::super::refused_reload::refused_reload;
 use super::super::status;
 use super::super::table::{Side, aligned};
 use super::screen::ERASE_LINE;
@@ -65,6 +66,9 @@ impl Frame {
         ];
         for condition in &status.conditions {
             lines.push((Tone::Warning, status::condition(condition)));
+        }
+        if let Some(refused) = refused_reload(status) {
+            lines.push((Tone::Warning, refused));
         }
         lines.push((Tone::Plain, String::new()));
         lines.extend(classes(status, history));
