@@ -9,6 +9,7 @@ mod sentences;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::args;
 use super::client::AdminClient;
@@ -20,6 +21,9 @@ use line::LogLine;
 
 /// Longer lines are no lines of the access log: its longest fields are cut.
 const MAX_LINE: u64 = 64 << 10;
+
+/// Time after which every line is in the file, while geofront writes many.
+const WRITTEN_AFTER: Duration = Duration::from_millis(150);
 
 /// Lines that are shown if an id is not unique.
 const MAX_SHOWN: usize = 5;
@@ -68,12 +72,20 @@ pub(super) fn run(options: &args::Log, out: &mut dyn Write) -> Result<Exit, Fail
             (found, "standard input".to_owned())
         }
         Some(file) => {
-            let found = open(&file)
-                .and_then(|file| search(file, id))
-                .map_err(|error| {
-                    Failure::new(format!("cannot read {}: {error}", file.display()))
-                        .help("the access log is readable for geofront's user: try sudo")
-                })?;
+            let read = || {
+                open(&file)
+                    .and_then(|file| search(file, id))
+                    .map_err(|error| {
+                        Failure::new(format!("cannot read {}: {error}", file.display()))
+                            .help("the access log is readable for geofront's user: try sudo")
+                    })
+            };
+            let mut found = read()?;
+            if found.own.is_empty() && options.file.is_none() {
+                // The running geofront may be about to write it.
+                std::thread::sleep(WRITTEN_AFTER);
+                found = read()?;
+            }
             (found, file.display().to_string())
         }
         None => {

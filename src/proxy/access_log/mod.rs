@@ -2,8 +2,8 @@
 //!
 //! "Why this 503?" is answered by its line. Writing it never makes a request wait for a disk, a
 //! full pipe or another request's system call: a line is formatted in the thread's own buffer and
-//! copied into one that a writer thread takes away ten times a second. That buffer is bounded;
-//! lines that do not fit are dropped and counted, as are those a full disk refuses.
+//! copied into one that a writer thread takes away, at most ten times a second. That buffer is
+//! bounded; lines that do not fit are dropped and counted, as are those a full disk refuses.
 
 mod line;
 mod number;

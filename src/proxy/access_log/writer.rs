@@ -1,8 +1,9 @@
 //! The thread that writes the lines.
 //!
 //! Requests append to one buffer under a lock held for the copy; the writer swaps it for an empty
-//! one. A timer, not the requests, decides when: one wake-up for a batch of lines, and at most
-//! [`LINGER`] until a line is on disk.
+//! one. A line that comes [`LINGER`] or more after the last write is written at once. Under load a
+//! timer, not the requests, decides when: one wake-up for a batch of lines, and at most [`LINGER`]
+//! until a line is on disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -21,7 +22,7 @@ const MAX_PENDING: usize = 4 << 20;
 /// The writer does not wait for its timer when this much is pending.
 const HURRY: usize = MAX_PENDING / 4;
 
-/// Time for which a line may wait for further lines.
+/// Minimum interval between two writes, during which a line waits for further lines.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// Interval between checks whether a log file was moved away.
@@ -118,8 +119,10 @@ impl Writer {
     fn run(&self, mut sink: Sink) {
         let mut lines = Vec::new();
         let mut overflow = Overflow::default();
+        let mut taken = None;
         loop {
-            let is_closing = self.take(&mut lines);
+            let is_closing = self.take(&mut lines, taken);
+            taken = Some(Instant::now());
             overflow.report(self.overflowed.load(Ordering::Relaxed));
             if self.wants_reopening.swap(false, Ordering::Relaxed) {
                 sink.close();
@@ -135,16 +138,18 @@ impl Writer {
         self.finished.notify_all();
     }
 
-    /// Swaps `lines` for those that came, when it is time; true when they are the last.
-    fn take(&self, lines: &mut Vec<u8>) -> bool {
+    /// Swaps `lines` for those that came, when it is time after those that were `taken` last; true
+    /// when they are the last.
+    fn take(&self, lines: &mut Vec<u8>, taken: Option<Instant>) -> bool {
         let mut pending = self.pending.lock();
         self.woken.wait_while(&mut pending, |pending| {
             pending.lines.is_empty() && !pending.is_closing
         });
+        let since = taken.map_or(LINGER, |taken| taken.elapsed());
         self.woken.wait_while_for(
             &mut pending,
             |pending| pending.lines.len() < HURRY && !pending.is_closing,
-            LINGER,
+            LINGER.saturating_sub(since),
         );
         std::mem::swap(&mut pending.lines, lines);
         pending.is_closing
@@ -394,6 +399,24 @@ mod tests {
         (0..fit + 7).for_each(|_| writer.push(&line));
         assert_eq!(writer.dropped(), 7);
         assert_eq!(writer.pending.lock().lines.len(), fit * line.len());
+    }
+
+    #[test]
+    fn a_line_after_a_pause_is_taken_at_once_and_the_next_ones_wait_for_each_other() {
+        let writer = Writer::idle(true);
+        let mut lines = Vec::new();
+        writer.push(b"one\n");
+        let long_ago = Instant::now().checked_sub(LINGER);
+        let began = Instant::now();
+        writer.take(&mut lines, long_ago);
+        writer.push(b"two\n");
+        writer.take(&mut lines, None);
+        assert!(began.elapsed() < LINGER, "{:?}", began.elapsed());
+        assert_eq!(lines, b"two\n");
+        writer.push(b"three\n");
+        let taken = Instant::now();
+        writer.take(&mut lines, Some(taken));
+        assert!(taken.elapsed() >= LINGER, "{:?}", taken.elapsed());
     }
 
     #[test]
