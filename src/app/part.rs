@@ -167,7 +167,7 @@ fn recall(control: &Control, state_file: Option<&Path>) {
             control.recall(&memory);
         }
         Some((path, Err(error))) => {
-            tracing::warn!(path = %path.display(), %error, "the state file cannot be used: modes, limits and catalogs of before the restart are forgotten");
+            tracing::warn!(path = %path.display(), %error, "the state file cannot be used: modes, limits, owed truncations and catalogs of before the restart are forgotten");
         }
     }
     match state_file.map(|path| (path, driver::history::load(path))) {

@@ -1,5 +1,6 @@
-//! Knowledge that outlives the process: the catalogs of replicas, the modes that operators ordered,
-//! the learned concurrency limits, and the layer chosen for probes.
+//! Knowledge that outlives the process: the catalogs of replicas, the truncations that tile caches
+//! owe, the modes that operators ordered, the learned concurrency limits, and the layer chosen for
+//! probes.
 //!
 //! Without the catalogs, a restarted geofront can only compare update sequences across nodes, which
 //! stock GeoServer inflates. With them, it finishes the roll that a killed process left half done,
@@ -10,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::upstream_state::UpstreamState;
-use super::{CatalogMachine, Mode, ModeOrigin};
+use super::{CatalogMachine, Mode, ModeOrigin, Truncation};
 use crate::balance::LearnedCap;
 use crate::config::Role;
 
@@ -20,6 +21,7 @@ pub struct Memory {
     pub upstreams: Vec<Remembered>,
     pub modes: Vec<OrderedMode>,
     pub limits: Vec<LearnedLimit>,
+    pub tiles: Vec<OwedTiles>,
     /// The layer chosen for probes and canaries when none is configured.
     pub chosen_layer: Option<String>,
 }
@@ -51,6 +53,15 @@ pub struct OrderedMode {
 pub struct LearnedLimit {
     pub address: SocketAddr,
     pub limit: LearnedCap,
+}
+
+/// The truncations that the tile cache at an address owes, the next one first. It is on the disk of
+/// a GeoServer, so it belongs to the address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwedTiles {
+    pub name: String,
+    pub address: SocketAddr,
+    pub truncations: Vec<Truncation>,
 }
 
 impl Memory {
@@ -92,6 +103,11 @@ impl Memory {
         {
             state.upstream.load.set_learned_cap(learned.limit);
         }
+        let mut tiles = self.tiles.iter();
+        if let Some(owed) = tiles.find(|owed| owed.address == address) {
+            state.catalog.tiles.recall(&owed.truncations);
+        }
+        self.tiles.retain(|owed| owed.address != address);
         self.upstreams.retain(|known| known.address != address);
         self.limits.retain(|learned| learned.address != address);
     }
@@ -121,6 +137,8 @@ impl Memory {
                     .filter(|known| known.name == name)
                     .cloned(),
             );
+            let tiles = unclaimed.tiles.iter().filter(|owed| owed.name == name);
+            self.tiles.extend(tiles.cloned());
             return;
         };
         self.limits.extend(
@@ -130,6 +148,14 @@ impl Memory {
                 .learned_cap()
                 .map(|limit| LearnedLimit { address, limit }),
         );
+        let truncations: Vec<Truncation> = state.catalog.tiles.all_owed().cloned().collect();
+        if !truncations.is_empty() {
+            self.tiles.push(OwedTiles {
+                name: name.clone(),
+                address,
+                truncations,
+            });
+        }
         let is_replica = state.upstream.role == Role::Replica;
         let remembered = is_replica
             .then(|| catalog.remembered(&state.catalog))

@@ -60,7 +60,7 @@ pub use condition::{Condition, ConditionStatus};
 pub use event::{Action, Event};
 pub use local_fault::LocalFault;
 pub use machine::Cluster;
-pub use memory::{LearnedLimit, Memory, OrderedMode, Remembered};
+pub use memory::{LearnedLimit, Memory, OrderedMode, OwedTiles, Remembered};
 pub use mode::{LastServing, Mode, ModeError, ModeOrder, ModeOrigin};
 pub use outcome::{Cause, Outcome, ProbeReport};
 pub use selection::{MainPreference, SelectionRequest};

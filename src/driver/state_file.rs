@@ -1,24 +1,28 @@
-//! Stores the cluster's memory in a file, so that a running roll, the operators' orders and the
-//! learned limits survive a restart.
+//! Stores the cluster's memory in a file, so that a running roll, the operators' orders, the
+//! truncations that tile caches owe and the learned limits survive a restart.
 //!
 //! The file is replaced as a whole, and reaches the disk before its name does. A reader, or
 //! geofront after a crash or power failure, finds either the old or the new file. It carries the
 //! version of its layout. A torn file or one of another version is reported and ignored.
 
+mod document;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
-use crate::balance::LearnedCap;
-use crate::cluster::{LearnedLimit, Memory, Mode, ModeOrigin, OrderedMode, Remembered};
+use crate::cluster::Memory;
+use document::{Document, VERSION, VersionOnly};
 
 /// Minimum interval for changes of learned limits alone, which move all the time.
 const LIMITS_EVERY: Duration = Duration::from_secs(30);
+
+/// Minimum interval for changes of owed truncations alone: each edit of features adds one, and most
+/// of them are done in a moment.
+const TILES_EVERY: Duration = Duration::from_secs(1);
 
 /// Time until the next attempt after a failed write.
 const RETRY: Duration = Duration::from_secs(10);
@@ -50,15 +54,16 @@ impl StateFile {
         if memory.is_empty() || is_recent(state.failed, RETRY) {
             return false;
         }
-        let limits_only = Memory {
+        let is_moving_only = Memory {
             limits: memory.limits.clone(),
+            tiles: memory.tiles.clone(),
             ..state.last.clone()
         } == *memory;
-        if limits_only {
-            state.last.limits != memory.limits && !is_recent(state.written, LIMITS_EVERY)
-        } else {
-            true
-        }
+        let have_limits_moved =
+            state.last.limits != memory.limits && !is_recent(state.written, LIMITS_EVERY);
+        let have_tiles_moved =
+            state.last.tiles != memory.tiles && !is_recent(state.written, TILES_EVERY);
+        !is_moving_only || have_limits_moved || have_tiles_moved
     }
 
     /// Writes the memory if it differs from the file. A failure to write is reported and has no
@@ -98,49 +103,6 @@ impl StateFile {
 /// Maximum size of the file: ten times the need of a thousand upstreams.
 const MAX_BYTES: u64 = 4 << 20;
 
-#[derive(Serialize, Deserialize)]
-struct Document {
-    /// The version of this layout.
-    version: u32,
-    upstreams: Vec<Entry>,
-    modes: Vec<ModeEntry>,
-    limits: Vec<LimitEntry>,
-    chosen_layer: Option<String>,
-}
-
-/// The version alone. It is read first, because a file of another version may lack everything else.
-#[derive(Deserialize)]
-struct VersionOnly {
-    version: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    name: String,
-    address: SocketAddr,
-    main_number: Option<u64>,
-    is_reloading: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ModeEntry {
-    name: String,
-    mode: String,
-    by: String,
-    /// Seconds since 1970, UTC.
-    at: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct LimitEntry {
-    address: SocketAddr,
-    limit: u32,
-    has_extra: bool,
-}
-
-/// Version 1 held catalogs only.
-const VERSION: u32 = 2;
-
 /// Reads the memory; empty if there is no file. An unusable file is an error that the caller
 /// reports before it continues.
 pub fn load(path: &Path) -> io::Result<Memory> {
@@ -177,91 +139,17 @@ pub(super) fn save(path: &Path, memory: &Memory) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-impl Document {
-    fn of(memory: &Memory) -> Self {
-        let entry = |Remembered {
-                         name,
-                         address,
-                         main_update_sequence,
-                         is_reloading,
-                     }: &Remembered| Entry {
-            name: name.clone(),
-            address: *address,
-            main_number: *main_update_sequence,
-            is_reloading: *is_reloading,
-        };
-        let mode = |OrderedMode { name, mode, origin }: &OrderedMode| ModeEntry {
-            name: name.clone(),
-            mode: mode.as_str().to_owned(),
-            by: origin.by.clone(),
-            at: origin.at,
-        };
-        let limit = |LearnedLimit { address, limit }: &LearnedLimit| LimitEntry {
-            address: *address,
-            limit: limit.cap,
-            has_extra: limit.has_extra,
-        };
-        Self {
-            version: VERSION,
-            upstreams: memory.upstreams.iter().map(entry).collect(),
-            modes: memory.modes.iter().map(mode).collect(),
-            limits: memory.limits.iter().map(limit).collect(),
-            chosen_layer: memory.chosen_layer.clone(),
-        }
-    }
-
-    fn into_memory(self) -> io::Result<Memory> {
-        let remembered = |Entry {
-                              name,
-                              address,
-                              main_number,
-                              is_reloading,
-                          }| Remembered {
-            name,
-            address,
-            main_update_sequence: main_number,
-            is_reloading,
-        };
-        let ordered = |ModeEntry { name, mode, by, at }| {
-            let mode = Mode::named(&mode)
-                .ok_or_else(|| io::Error::other(format!("there is no mode `{mode}`")))?;
-            Ok(OrderedMode {
-                name,
-                mode,
-                origin: ModeOrigin { by, at },
-            })
-        };
-        // An upstream with a limit of zero would never be used.
-        let learned = |LimitEntry {
-                           address,
-                           limit,
-                           has_extra,
-                       }| {
-            (limit > 0).then_some(LearnedLimit {
-                address,
-                limit: LearnedCap {
-                    cap: limit,
-                    has_extra,
-                    heavy: 0,
-                },
-            })
-        };
-        Ok(Memory {
-            upstreams: self.upstreams.into_iter().map(remembered).collect(),
-            modes: self
-                .modes
-                .into_iter()
-                .map(ordered)
-                .collect::<io::Result<_>>()?,
-            limits: self.limits.into_iter().filter_map(learned).collect(),
-            chosen_layer: self.chosen_layer,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::balance::LearnedCap;
+    use crate::cluster::{
+        LearnedLimit, Mode, ModeOrigin, OrderedMode, OwedTiles, Remembered, Truncation,
+        TruncationCall,
+    };
 
     const ADDRESS: SocketAddr = SocketAddr::new(
         std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 11)),
@@ -287,8 +175,33 @@ mod tests {
                 origin,
             }],
             limits: vec![with_limit(12)],
+            tiles: vec![owed(vec![
+                repeat(b"<truncateAll/>"),
+                Truncation::Workspaces(vec![u64::MAX, 7]),
+                Truncation::TileLayer("geor:roads".to_owned()),
+                Truncation::Features {
+                    workspace: "geor".to_owned(),
+                    layer: "roads".to_owned(),
+                },
+            ])],
             chosen_layer: Some("geor:public_layer".to_owned()),
         }
+    }
+
+    fn owed(truncations: Vec<Truncation>) -> OwedTiles {
+        OwedTiles {
+            name: "slave1".to_owned(),
+            address: ADDRESS,
+            truncations,
+        }
+    }
+
+    fn repeat(body: &[u8]) -> Truncation {
+        Truncation::Repeat(Arc::new(TruncationCall {
+            target: "/geoserver/gwc/rest/masstruncate".to_owned(),
+            content_type: Some("text/xml".to_owned()),
+            body: body.to_vec(),
+        }))
     }
 
     fn with_limit(cap: u32) -> LearnedLimit {
@@ -309,6 +222,46 @@ mod tests {
         assert_eq!(load(&path).unwrap(), Memory::default());
         save(&path, &memory()).unwrap();
         assert_eq!(load(&path).unwrap(), memory());
+    }
+
+    /// The tile caches of a memory that was saved and loaded.
+    fn saved_tiles(tiles: Vec<OwedTiles>) -> Vec<OwedTiles> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalog.json");
+        let memory = Memory { tiles, ..memory() };
+        save(&path, &memory).unwrap();
+        load(&path).unwrap().tiles
+    }
+
+    #[test]
+    fn an_order_that_is_no_text_is_remembered_as_one_of_all_tiles() {
+        let tiles = saved_tiles(vec![owed(vec![repeat(b"\xff")])]);
+        assert_eq!(tiles, [owed(vec![Truncation::All])]);
+    }
+
+    #[test]
+    fn owed_truncations_that_are_too_long_for_the_file_become_all_tiles() {
+        // Control characters are the longest in JSON.
+        let long = |at: usize| owed(vec![repeat(&[0x01; 8 << 10]); 20 + at]);
+        let tiles = saved_tiles((0..9).map(long).collect());
+        assert_eq!(tiles[0], long(0));
+        assert_eq!(tiles[8], owed(vec![Truncation::All]));
+    }
+
+    #[test]
+    fn a_truncation_that_another_version_knows_is_one_of_all_tiles() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalog.json");
+        save(&path, &memory()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"tile-layer\"", "\"tile-set\"")).unwrap();
+        assert_eq!(
+            load(&path).unwrap().tiles[0].truncations[2],
+            Truncation::All
+        );
+        let without = text.replace("\"tiles\": [", "\"other\": [");
+        fs::write(&path, without).unwrap();
+        assert_eq!(load(&path).unwrap().tiles, []);
     }
 
     #[test]
@@ -365,6 +318,11 @@ mod tests {
         );
         assert!(!file.is_news(&memory(), now) && !file.is_news(&moved, now));
         assert!(file.is_news(&moved, now + LIMITS_EVERY));
+        let truncated = Memory {
+            tiles: Vec::new(),
+            ..memory()
+        };
+        assert!(!file.is_news(&truncated, now) && file.is_news(&truncated, now + TILES_EVERY));
         assert!(file.is_news(
             &Memory {
                 modes: Vec::new(),

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use geofront::geosim::{Behaviour, DataDirectory, Flavour, Instance};
+use geofront::geosim::{
+    BASIC, Behaviour, DataDirectory, Fault, Flavour, Instance, Outage, TileStore,
+};
 
 use super::binary::{Process, tick, until};
 use super::client::Client;
@@ -190,4 +192,60 @@ async fn a_geoserver_that_an_operator_drained_stays_drained_when_geofront_is_kil
     let third = Process::start(folder.path()).await;
     third.until_all_eligible().await;
     assert_eq!(third.upstream("slave2").await["mode"], "ready");
+}
+
+/// The names of the tile caches that owe something, as the state file has them.
+fn owing(folder: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(folder.join("state.json")).unwrap_or_default();
+    let state: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let tiles = state["tiles"].as_array().into_iter().flatten();
+    tiles
+        .map(|owed| owed["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_truncation_that_a_replica_owes_outlives_a_geofront_that_is_killed() {
+    let behaviour = Behaviour {
+        tile_store: TileStore::PerInstance,
+        ..Behaviour::default()
+    };
+    let data: Arc<DataDirectory> = DataDirectory::new();
+    let start = |name: &str| Instance::start(name, &data, behaviour.clone());
+    let (main, replicas) = (start("main"), [start("slave1"), start("slave2")]);
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(folder.path(), &main, &replicas) + "tile_caches = \"own\"\n";
+    std::fs::write(folder.path().join("geofront.toml"), config).unwrap();
+    let mut first = Process::start(folder.path()).await;
+    first.until_all_eligible().await;
+
+    let rest = Outage::from(Fault::Status(500)).under("/geoserver/gwc/rest");
+    replicas[0].control().suffers(rest);
+    let body = "<truncateLayer><layerName>geor:roads</layerName></truncateLayer>";
+    let order = format!(
+        "POST /geoserver/gwc/rest/masstruncate HTTP/1.1\r\nHost: h\r\nAuthorization: {BASIC}\r\n\
+         Content-Type: text/xml\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut client = Client::connect(first.listen).await.unwrap();
+    let answer = client.request(order.as_bytes()).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    until("the state file has that slave1 alone owes it", || {
+        (owing(folder.path()) == ["slave1"]).then_some(())
+    })
+    .await;
+    first.child.kill().await.unwrap();
+    replicas[0].control().heals();
+    assert_eq!(replicas[0].control().truncations(), 0);
+
+    let _second = Process::start(folder.path()).await;
+    until("slave1 truncates its tiles", || {
+        (replicas[0].control().truncations() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(replicas[1].control().truncations(), 1, "it owed nothing");
+    until("the state file has that nothing is owed", || {
+        owing(folder.path()).is_empty().then_some(())
+    })
+    .await;
 }

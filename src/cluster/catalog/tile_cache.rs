@@ -95,6 +95,17 @@ impl TileCache {
         true
     }
 
+    /// All truncations that it owes, the running one first.
+    pub(in crate::cluster) fn all_owed(&self) -> impl Iterator<Item = &Truncation> {
+        self.running.iter().chain(&self.owed)
+    }
+
+    /// Restores the truncations that it owed to the process before this one.
+    pub(in crate::cluster) fn recall(&mut self, owed: &[Truncation]) {
+        owed.iter()
+            .for_each(|truncation| self.owe(truncation.clone()));
+    }
+
     pub(super) fn is_due(&self, now: Instant) -> bool {
         !self.owed.is_empty() && self.call.is_due(now)
     }

@@ -16,7 +16,7 @@
 //! double. It never takes an upstream out of service: an old tile is better than none. No
 //! truncation begins while a catalog is read, because GeoServer then takes every layer for unknown.
 //! A replica that was restarted after a change is reloaded too, and its cache on disk is truncated
-//! then. What is owed is not remembered across a restart of geofront.
+//! then. What is owed belongs to the memory of the next process.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -8,7 +8,7 @@ use super::super::{
     TruncationCall,
 };
 use super::catalogs::{Catalogs, SECOND, with_credentials};
-use super::fixture::config;
+use super::fixture::{World, config};
 use crate::config::{Config, TileCaches};
 
 fn own_caches(replicas: usize) -> Config {
@@ -254,4 +254,31 @@ fn what_is_owed_is_forgotten_when_the_cache_is_shared_from_now_on() {
         .world
         .reload(|config| config.catalog.tile_caches = TileCaches::Shared);
     assert_eq!(catalogs.owed("a"), 0);
+}
+
+#[test]
+fn what_is_owed_survives_a_restart_of_geofront() {
+    let mut catalogs = Catalogs::configured(own_caches(1));
+    catalogs.truncation_answers = |_| Some(Err(Cause::Status(500)));
+    catalogs.carries_out("main", &order());
+    catalogs.truncation_answers = |_| None;
+    catalogs.live(SECOND * 6);
+    catalogs.carries_out("main", &edit());
+    let memory = catalogs.world.cluster.memory();
+    let owed: Vec<_> = memory.tiles.iter().map(|o| &*o.truncations).collect();
+    assert_eq!(owed, [[order(), edit()]], "the running one, and the next");
+
+    let restart = |config: Config| {
+        let mut world = World::configured(config);
+        world.cluster.recall(&memory);
+        Catalogs::started(world, catalogs.numbers.clone())
+    };
+    let mut restarted = restart(own_caches(1));
+    restarted.live(SECOND * 30);
+    let truncated = [("a", order()), ("a", edit())];
+    assert_eq!(restarted.truncated(), truncated, "{:#?}", restarted.log);
+
+    let mut shared = restart(with_credentials(config(1)));
+    shared.live(SECOND * 30);
+    assert_eq!(shared.truncated(), [], "the cache is a shared one now");
 }
