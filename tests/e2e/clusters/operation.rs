@@ -60,6 +60,56 @@ async fn samples_of_a_cluster_have_its_label_and_those_of_the_process_have_none(
     assert!(!metrics.contains("cluster=\"(none)\",upstream=\"main\""));
 }
 
+/// The metrics that the panels of the Grafana dashboard select, with their matchers.
+fn selectors_of_dashboard() -> Vec<(String, String)> {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../../packaging/grafana/geofront.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let expressions = targets.map(|target| target["expr"].as_str().unwrap());
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let selectors = expressions.flat_map(|expression| {
+        let braces = expression.match_indices('{');
+        braces.map(|(at, _)| {
+            let name = expression[..at].rfind(|letter| !is_name(letter));
+            let matchers = expression[at + 1..].split('}').next().unwrap();
+            let name = &expression[name.map_or(0, |before| before + 1)..at];
+            (name.to_owned(), matchers.to_owned())
+        })
+    });
+    selectors.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_dashboard_shows_one_cluster_by_every_metric_that_has_its_label() {
+    let town = TownPlan::default().start().await;
+    assert_eq!(town.get(CITY, MAP).await.status, 200);
+    let sample = "geofront_requests_total{cluster=\"city\",class=\"map\",upstream=\"slave";
+    let metrics = town.admin_until("/metrics", sample).await;
+    let (mut of_clusters, mut of_process) = (0, 0);
+    for (name, matchers) in selectors_of_dashboard() {
+        let sample = format!("{name}{{");
+        let line = metrics.lines().find(|line| line.starts_with(&sample));
+        let has_label = line.map(|line| line.contains("{cluster=\""));
+        let is_plain = metrics.contains(&format!("\n{name} "));
+        let is_filtered = matchers.contains("cluster=~\"$cluster\"");
+        match has_label.or_else(|| is_plain.then_some(false)) {
+            Some(has_label) => assert_eq!(is_filtered, has_label, "{name}{{{matchers}}}"),
+            // No sample yet.
+            None => continue,
+        }
+        if is_filtered {
+            of_clusters += 1;
+        } else {
+            of_process += 1;
+        }
+    }
+    assert!(
+        of_clusters > 40 && of_process > 8,
+        "{of_clusters}, {of_process}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_cluster_has_a_page_and_an_api_of_its_own_and_the_front_an_overview() {
     let town = TownPlan::default().start().await;

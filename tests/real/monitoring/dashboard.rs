@@ -12,9 +12,10 @@ use super::Query;
 const COLUMNS: u64 = 24;
 
 /// Every value that a variable may take.
-const VARIABLES: [(&str, &str); 4] = [
+const VARIABLES: [(&str, &str); 5] = [
     ("$__rate_interval", "5m"),
     ("$instance", ".*"),
+    ("$cluster", ".*"),
     ("$class", ".*"),
     ("$upstream", ".*"),
 ];
@@ -153,7 +154,7 @@ fn panels_stay_within_the_dashboard_and_do_not_overlap() {
 fn each_variable_that_a_query_names_is_defined() {
     let dashboard = dashboard();
     let defined: BTreeSet<&str> = variables(&dashboard).map(|v| text(v, "name")).collect();
-    let expected = ["datasource", "instance", "class", "upstream"];
+    let expected = ["datasource", "instance", "cluster", "class", "upstream"];
     assert_eq!(defined, BTreeSet::from(expected));
     for query in queries() {
         assert!(!query.text.contains('$'), "{}: {}", query.place, query.text);
