@@ -2,7 +2,8 @@
 "use strict";
 
 const byId = id => document.getElementById(id);
-const cell = (...content) => { const td = document.createElement("td"); td.append(...content); return td; };
+// A phone shows the label instead of the heading of the column.
+const cell = (content, label) => { const td = document.createElement("td"); td.append(content); if (label) td.dataset.label = label; return td; };
 const word = (text, tone) => Object.assign(document.createElement("strong"), { textContent: text, className: tone });
 
 async function call(path) {
@@ -30,7 +31,7 @@ function row(cluster) {
   const state = !cluster.ready ? word(cluster.not_ready, "bad") : troubled ? word("needs attention", "warn") : word("well", "good");
   const tr = document.createElement("tr");
   tr.dataset.cluster = cluster.name;
-  tr.append(cell(link), cell(state), cell(cluster.hosts.join(", ")), cell(cluster.path || "/"), cell(`${cluster.eligible} of ${cluster.upstreams}`), cell(String(cluster.in_flight)), cell(String(cluster.waiting)));
+  tr.append(cell(link), cell(state), cell(cluster.hosts.join(", "), "Hosts"), cell(cluster.path || "/", "Path"), cell(`${cluster.eligible} of ${cluster.upstreams}`, "Upstreams that serve"), cell(String(cluster.in_flight), "In flight"), cell(String(cluster.waiting), "Waiting"));
   return tr;
 }
 

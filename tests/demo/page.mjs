@@ -99,7 +99,7 @@ try {
   // On a phone, in the dark: nothing is wider than the window.
   const phone = await browser.open(url, { width: 390, height: 844, dark: true });
   await phone.until("the map is covered with tiles", `document.querySelectorAll(".tile[data-outcome=good] img").length >= 2`, 60000);
-  assert.equal(await phone.evaluate("document.documentElement.scrollWidth"), 390, "the page fits a phone");
+  assert.equal(await phone.evaluate(`(() => { for (const cell of document.querySelectorAll("#figures td")) cell.textContent = "100000 ms"; return document.documentElement.scrollWidth; })()`), 390, "the page fits a phone, whatever the figures are");
   if (pictures) await phone.photograph(path.join(pictures, "phone.png"), 2200);
 } finally {
   await browser.close();

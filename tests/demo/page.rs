@@ -1,5 +1,6 @@
 //! The real binary in headless Chromium: `page.mjs` loads the map page, presses every control and
-//! takes the tour; `status.mjs` does the same with the status page.
+//! takes the tour; `status.mjs` does the same with the status page, and `clusters.mjs` with the
+//! overview of several clusters.
 
 use std::path::Path;
 use std::process::Command;
@@ -47,4 +48,9 @@ fn the_map_page_works_in_a_browser() {
 #[test]
 fn the_status_page_works_in_a_browser() {
     drive("status.mjs");
+}
+
+#[test]
+fn the_overview_of_several_clusters_works_in_a_browser() {
+    drive("clusters.mjs");
 }

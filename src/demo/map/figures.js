@@ -29,9 +29,15 @@ class Figures {
     if (sample.outcome !== "good") totals[sample.outcome]++;
   }
 
-  // The tiles through this way since a time; without one, the last seconds.
-  recent(way, since = performance.now() - WINDOW) {
+  // The tiles through this way that arrived in the last seconds.
+  recent(way) {
+    const since = performance.now() - WINDOW;
     return this.samples.filter(sample => sample.way === way && sample.at >= since);
+  }
+
+  // The tiles through this way that were requested after a time: those under way at that time show what was before it.
+  after(way, time) {
+    return this.samples.filter(sample => sample.way === way && sample.at - sample.took >= time);
   }
 
   quantile(samples, share) {

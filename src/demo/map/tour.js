@@ -89,7 +89,7 @@ class Tour {
   showResult() {
     if (this.panel.hidden || !this.since) return;
     if (this.way !== this.demo.way) [this.way, this.since] = [this.demo.way, performance.now()];
-    const { figures } = this.demo, samples = figures.recent(this.way, this.since);
+    const { figures } = this.demo, samples = figures.after(this.way, this.since);
     if (!samples.length) return;
     const count = outcome => samples.filter(sample => sample.outcome === outcome).length;
     const [wrong, failed] = [count("wrong"), count("failed")], p95 = Math.round(figures.quantile(samples, .95));
