@@ -124,7 +124,7 @@ function showVerdict(status, lately) {
   const found = findings(status, lately), replicas = status.upstreams.filter(u => u.role === "replica");
   const serving = replicas.filter(u => u.eligible).length;
   const rolling = status.upstreams.find(isRolling);
-  const well = { tone: "good", text: `The cluster is well: ${serving === replicas.length ? serving === 1 ? "the replica serves" : `all ${serving} replicas serve` : `${serving} of ${replicas.length} replicas serve`}.`,
+  const well = { tone: "good", text: `The cluster is well: ${serving === replicas.length ? serving === 1 ? "the replica serves" : serving === 2 ? "both replicas serve" : `all ${serving} replicas serve` : `${serving} of ${replicas.length} replicas serve`}.`,
     remedy: rolling ? `${rolling.name} gets the main's last change: ${catalogOf(rolling)[2]}.` : status.catalog.done ? "Every replica has the main's last change." : "The main's last change is on its way to the replicas." };
   const isWell = !found.length || found[0].tone === "idle" && status.ready && !status.stopping;
   const first = isWell ? well : found.shift(), box = byId("verdict");
@@ -468,7 +468,7 @@ function stepsOf(u) {
   return html("li", { className: doing === "failed" ? "bad" : "" }, html("b", { textContent: u.name }), ` ${word}`, html("div", { ariaHidden: "true" }, ...bars));
 }
 
-const WHY = { number: "the main's updateSequence moved", write: "a write through geofront", order: "ordered", main: "the main was reloaded", repair: "repair" };
+const WHY = { number: "the main's updateSequence moved", write: "a write through geofront", sync: "ordered", main: "another upstream is the main", directory: "the data directory changed", repair: "repair" };
 let hasRolls = true;
 async function showRolls() {
   if (!hasRolls) return;

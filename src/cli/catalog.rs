@@ -105,12 +105,12 @@ mod tests {
         );
         let rolls = Rolls {
             paused: true,
-            rolls: [first, roll("order", &[], vec![of("slave1", None)])].into(),
+            rolls: [first, roll("sync", &[], vec![of("slave1", None)])].into(),
         };
         insta::assert_snapshot!(lines(&rolls).join("\n"), @r"
         BEGAN                 WHY     WHO  TOOK   RELOADED  FAILED
         2026-03-01T10:02:34Z  number  ann  9.7 s  slave1    slave2: status 500
-        2026-03-01T10:02:34Z  order        9.7 s  slave1
+        2026-03-01T10:02:34Z  sync         9.7 s  slave1
         rolls are paused: `geofront catalog resume`
         ");
         assert_eq!(

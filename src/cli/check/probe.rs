@@ -78,7 +78,7 @@ pub(super) fn text(results: &ProbeResults) -> String {
         ("UPSTREAM", Side::Left),
         ("TOOK", Side::Right),
         ("ANSWERED", Side::Left),
-        ("NUMBER", Side::Right),
+        ("SEQUENCE", Side::Right),
         ("VERSION", Side::Left),
         ("CLOCK", Side::Right),
         ("KEEP-ALIVE", Side::Right),

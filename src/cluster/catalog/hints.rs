@@ -42,7 +42,7 @@ impl ChangeSource {
         match self {
             Self::Number => "number",
             Self::Write => "write",
-            Self::Order => "order",
+            Self::Order => "sync",
             Self::Main => "main",
             Self::Directory => "directory",
         }

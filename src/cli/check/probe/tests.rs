@@ -63,9 +63,9 @@ fn a_sound_cluster_has_no_findings() {
     let (main, replica) = cluster(Behaviour::default());
     let (results, exit) = examined(&main, &replica, CREDENTIALS);
     insta::assert_snapshot!(text(&results), @r"
-    UPSTREAM  TOOK  ANSWERED  NUMBER  VERSION  CLOCK  KEEP-ALIVE  CREDENTIALS
-    main      0 ms  well           0  2.27.1    +0 s        20 s  accepted
-    replica1  0 ms  well           0  2.27.1    +0 s        20 s  accepted
+    UPSTREAM  TOOK  ANSWERED  SEQUENCE  VERSION  CLOCK  KEEP-ALIVE  CREDENTIALS
+    main      0 ms  well             0  2.27.1    +0 s        20 s  accepted
+    replica1  0 ms  well             0  2.27.1    +0 s        20 s  accepted
     ");
     assert_eq!(exit, Exit::Success);
 }
