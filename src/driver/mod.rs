@@ -97,6 +97,21 @@ struct Driver {
     reloads: JoinSet<()>,
 }
 
+/// The parts that a task works with, and the configuration in force when it began.
+struct Tools {
+    control: Arc<Control>,
+    metrics: Arc<Metrics>,
+    prober: Arc<Prober>,
+    config: Arc<Config>,
+}
+
+impl Tools {
+    /// Reports the result of a task to the cluster.
+    fn report(&self, event: Event) {
+        self.control.handle(event, Instant::now());
+    }
+}
+
 impl Driver {
     fn start_due_actions(&mut self) {
         while self.probes.len() < MAX_PROBES {
@@ -118,131 +133,103 @@ impl Driver {
         }
     }
 
+    fn tools(&self) -> Tools {
+        Tools {
+            control: Arc::clone(&self.control),
+            metrics: Arc::clone(&self.metrics),
+            prober: Arc::clone(&self.prober),
+            config: self.config(),
+        }
+    }
+
     fn start_reading(&mut self, upstream: Arc<Upstream>) {
-        let (control, prober, config) = (
-            Arc::clone(&self.control),
-            Arc::clone(&self.prober),
-            self.config(),
-        );
+        let tools = self.tools();
         self.probes.spawn(async move {
-            let event = catalog::read_update_sequence(&prober, upstream, &config).await;
-            control.handle(event, Instant::now());
+            let Tools { prober, config, .. } = &tools;
+            tools.report(catalog::read_update_sequence(prober, upstream, config).await);
         });
     }
 
     fn start_trying(&mut self, upstream: Arc<Upstream>) {
-        let (control, prober, config) = (
-            Arc::clone(&self.control),
-            Arc::clone(&self.prober),
-            self.config(),
-        );
+        let tools = self.tools();
         self.probes.spawn(async move {
             let sent_at = Instant::now();
-            let outcome = prober
-                .try_credentials(&upstream, &config)
-                .await
-                .unwrap_or(Ok(()));
-            control.handle(
-                Event::CredentialsTried {
-                    upstream: upstream.id,
-                    sent_at,
-                    outcome,
-                },
-                Instant::now(),
-            );
+            let tried = tools.prober.try_credentials(&upstream, &tools.config).await;
+            tools.report(Event::CredentialsTried {
+                upstream: upstream.id,
+                sent_at,
+                outcome: tried.unwrap_or(Ok(())),
+            });
         });
     }
 
     fn start_testing(&mut self, upstream: Arc<Upstream>) {
-        let (control, prober, config) = (
-            Arc::clone(&self.control),
-            Arc::clone(&self.prober),
-            self.config(),
-        );
+        let tools = self.tools();
         self.probes.spawn(async move {
-            let event =
-                catalog::test_canary(&prober, upstream, &config, control.chosen_layer()).await;
-            control.handle(event, Instant::now());
+            let Tools { prober, config, .. } = &tools;
+            let layer = tools.control.chosen_layer();
+            tools.report(catalog::test_canary(prober, upstream, config, layer).await);
         });
     }
 
     fn start_canary_elsewhere(&mut self, upstream: Arc<Upstream>) {
-        let (control, prober, config) = (
-            Arc::clone(&self.control),
-            Arc::clone(&self.prober),
-            self.config(),
-        );
+        let tools = self.tools();
         self.probes.spawn(async move {
-            let event =
-                catalog::try_canary(&prober, &upstream, &config, control.chosen_layer()).await;
-            control.handle(event, Instant::now());
+            let Tools { prober, config, .. } = &tools;
+            let layer = tools.control.chosen_layer();
+            tools.report(catalog::try_canary(prober, &upstream, config, layer).await);
         });
     }
 
     /// Starts a reload after its intent is on disk, so that a restart knows of it.
     fn start_reload(&mut self, upstream: Arc<Upstream>) {
-        let (control, prober, config) = (
-            Arc::clone(&self.control),
-            Arc::clone(&self.prober),
-            self.config(),
-        );
-        let state_file = Arc::clone(&self.state_file);
+        let (tools, state_file) = (self.tools(), Arc::clone(&self.state_file));
         self.reloads.spawn(async move {
+            let Tools {
+                control,
+                prober,
+                config,
+                ..
+            } = &tools;
             state_file
                 .keep(config.catalog.state_file.as_deref(), control.memory())
                 .await;
             let with_security =
                 config.catalog.reload_security || control.owes_security(upstream.id);
-            let event = catalog::reload(&prober, upstream, &config, with_security).await;
-            control.handle(event, Instant::now());
+            tools.report(catalog::reload(prober, upstream, config, with_security).await);
         });
     }
 
     fn start_choosing(&mut self, choice: LayerChoice) {
-        let (control, prober, config) = (
-            Arc::clone(&self.control),
-            Arc::clone(&self.prober),
-            self.config(),
-        );
+        let tools = self.tools();
         self.reloads.spawn(async move {
-            let event = chosen_layer::choose_layer(&prober, choice, &config).await;
-            control.handle(event, Instant::now());
+            let Tools { prober, config, .. } = &tools;
+            tools.report(chosen_layer::choose_layer(prober, choice, config).await);
         });
     }
 
     fn start_main_reload(&mut self, upstream: Arc<Upstream>) {
-        let (control, prober, config) = (
-            Arc::clone(&self.control),
-            Arc::clone(&self.prober),
-            self.config(),
-        );
+        let tools = self.tools();
         self.reloads.spawn(async move {
-            let event = catalog::reload_main(&prober, upstream, &config).await;
-            control.handle(event, Instant::now());
+            let Tools { prober, config, .. } = &tools;
+            tools.report(catalog::reload_main(prober, upstream, config).await);
         });
     }
 
     fn start_truncation(&mut self, upstream: Arc<Upstream>, truncation: Truncation) {
-        let (control, metrics, prober, config) = (
-            Arc::clone(&self.control),
-            Arc::clone(&self.metrics),
-            Arc::clone(&self.prober),
-            self.config(),
-        );
+        let tools = self.tools();
         self.reloads.spawn(async move {
+            let Tools { prober, config, .. } = &tools;
             let sent_at = Instant::now();
-            let outcome = truncation::truncate(&prober, &upstream, &truncation, &config).await;
+            let outcome = truncation::truncate(prober, &upstream, &truncation, config).await;
             let label = outcome.as_ref().map_or_else(Cause::kind, |()| "success");
-            metrics.tiles_truncated(&upstream.name, label);
+            tools.metrics.tiles_truncated(&upstream.name, label);
             tracing::debug!(upstream = %upstream.name, outcome = label, "truncated {truncation}");
-            control.handle(
-                Event::TilesTruncated {
-                    upstream: upstream.id,
-                    sent_at,
-                    outcome,
-                },
-                Instant::now(),
-            );
+            tools.report(Event::TilesTruncated {
+                upstream: upstream.id,
+                sent_at,
+                outcome,
+            });
         });
     }
 
@@ -291,17 +278,18 @@ impl Driver {
     }
 
     fn start_probe(&mut self, upstream: Arc<Upstream>) {
-        let (control, metrics, prober) = (
-            Arc::clone(&self.control),
-            Arc::clone(&self.metrics),
-            Arc::clone(&self.prober),
-        );
+        let tools = self.tools();
         self.probes.spawn(async move {
-            let config = Arc::clone(&control.snapshot().config);
-            let report = probe(&control, &prober, &upstream, &config).await;
-            metrics.probed(&upstream.name, label(&report.outcome), report.took, Instant::now());
-            tracing::debug!(upstream = %upstream.name, outcome = label(&report.outcome), took = ?report.took, "probed");
-            control.handle(Event::Probed { upstream: upstream.id, report }, Instant::now());
+            let report = probe(&tools, &upstream).await;
+            let (outcome, took) = (label(&report.outcome), report.took);
+            tools
+                .metrics
+                .probed(&upstream.name, outcome, took, Instant::now());
+            tracing::debug!(upstream = %upstream.name, outcome, ?took, "probed");
+            tools.report(Event::Probed {
+                upstream: upstream.id,
+                report,
+            });
         });
     }
 
@@ -344,18 +332,14 @@ impl Driver {
 }
 
 /// Probes an upstream; with the chosen layer if none is configured.
-async fn probe(
-    control: &Control,
-    prober: &Prober,
-    upstream: &Upstream,
-    config: &Config,
-) -> ProbeReport {
-    let Some(layer) = control.chosen_layer() else {
+async fn probe(tools: &Tools, upstream: &Upstream) -> ProbeReport {
+    let Tools { prober, config, .. } = tools;
+    let Some(layer) = tools.control.chosen_layer() else {
         return prober.probe(upstream, config).await;
     };
     let drawn = chosen_layer::probe(prober, &layer, upstream, config).await;
     if drawn.is_refused && upstream.is_main() {
-        control.handle(Event::LayerLost { layer }, Instant::now());
+        tools.report(Event::LayerLost { layer });
     }
     drawn.report
 }
