@@ -89,6 +89,8 @@ mod room;
 mod selections;
 #[path = "simulation/site.rs"]
 mod site;
+#[path = "simulation/slots.rs"]
+mod slots;
 #[path = "simulation/succession.rs"]
 mod succession;
 #[path = "simulation/tiles.rs"]

@@ -17,8 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use geofront::admission::{
-    ConcurrencyKeys, LimitCheck, Newcomer, RECHECK_INTERVAL, SlotRequest, SlotSearch, Slots,
-    Waitlist, WaitlistAnswer, WaitlistResult, may_bypass,
+    LimitCheck, Newcomer, RECHECK_INTERVAL, SlotRequest, Waitlist, WaitlistAnswer, may_bypass,
 };
 use geofront::cluster::{ClusterStatus, NoUpstream, Selection};
 use geofront::config::{Effort, Priority};
@@ -27,7 +26,7 @@ use geofront::ogc::RequestClass;
 use crate::line::Waiting;
 use crate::oracle::{Belongs, Oracle};
 use crate::requests::Request;
-use crate::room::{Arriving, Pick, Room, Verdict};
+use crate::room::{Arriving, Pick, Room};
 use crate::world::{Todo, World};
 
 /// Percentage of the searches without a free slot that are followed by a release on another thread.
@@ -141,7 +140,7 @@ impl World {
     }
 
     /// A newcomer overtakes no request that can go, and exceeds no limit.
-    fn check_newcomer(&self, request: &Request) {
+    pub(crate) fn check_newcomer(&self, request: &Request) {
         assert_eq!(
             self.room.passage(&request.held),
             LimitCheck::Free,
@@ -158,7 +157,11 @@ impl World {
     }
 
     /// Selects for a newcomer.
-    fn choose(&mut self, request: &Request, may_join: bool) -> Result<Selection, NoUpstream> {
+    pub(crate) fn choose(
+        &mut self,
+        request: &Request,
+        may_join: bool,
+    ) -> Result<Selection, NoUpstream> {
         assert_eq!(
             may_join,
             self.room.line.is_empty(),
@@ -235,7 +238,7 @@ impl World {
     }
 
     /// True if the maximum number of requests of this priority waits.
-    fn is_one_too_many(&self, priority: Priority) -> bool {
+    pub(crate) fn is_one_too_many(&self, priority: Priority) -> bool {
         let alike = self
             .room
             .line
@@ -249,7 +252,7 @@ impl World {
     }
 
     /// The newcomer waits from now on.
-    fn line_up(&mut self, arriving: Arriving) {
+    pub(crate) fn line_up(&mut self, arriving: Arriving) {
         let verdict = arriving.verdict.expect("it prepared for waiting");
         assert!(
             !verdict.is_too_long || verdict.has_shed,
@@ -267,7 +270,7 @@ impl World {
         });
     }
 
-    fn shed(&mut self, number: u64) {
+    pub(crate) fn shed(&mut self, number: u64) {
         let newcomer = self.room.newcomer.as_mut();
         let newcomer = newcomer.expect("a waiter is shed for a newcomer");
         let (slot_request, verdict) = (newcomer.slot_request, newcomer.verdict.as_mut());
@@ -295,7 +298,7 @@ impl World {
     }
 
     /// One of the line is served.
-    fn served(&mut self, number: u64) -> Waiting {
+    pub(crate) fn served(&mut self, number: u64) -> Waiting {
         if let Some(pick) = self.room.pick.take().filter(|_| !self.room.is_raced) {
             assert_eq!(
                 Some(number),
@@ -307,7 +310,7 @@ impl World {
         self.room.line.remove(number, true)
     }
 
-    fn seat(&mut self, waiting: Waiting, selection: Selection) {
+    pub(crate) fn seat(&mut self, waiting: Waiting, selection: Selection) {
         let Waiting {
             slot_request,
             request,
@@ -351,7 +354,7 @@ impl World {
         Rc::clone(&self.room.pick.as_ref().expect("it was taken").status)
     }
 
-    fn find_for_waiter(&mut self, number: u64) -> Result<Selection, NoUpstream> {
+    pub(crate) fn find_for_waiter(&mut self, number: u64) -> Result<Selection, NoUpstream> {
         let status = self.pick();
         let oracle = self.oracle_of(status);
         let waiting = self.room.line.find(number);
@@ -513,101 +516,4 @@ impl World {
             "no request waits while a slot is free: {overlooked:?} of {line:?}"
         );
     }
-}
-
-impl Slots<u64> for World {
-    type Slot = Selection;
-    type Admission = Selection;
-    type Refusal = NoUpstream;
-
-    fn find(&mut self, number: &u64, may_join: bool) -> SlotSearch<Selection, NoUpstream> {
-        let selected = match self.room.newcomer.take_if(|it| it.number == *number) {
-            Some(mut newcomer) => {
-                newcomer.was_offered = true;
-                self.check_newcomer(&newcomer.request);
-                let selected = self.choose(&newcomer.request, may_join);
-                self.room.newcomer = Some(newcomer);
-                selected
-            }
-            None => self.find_for_waiter(*number),
-        };
-        match selected {
-            Ok(selection) => SlotSearch::Found(selection),
-            Err(why) if why.is_worth_a_wait() => SlotSearch::Full,
-            Err(why) => SlotSearch::Refused(why),
-        }
-    }
-
-    fn admit(&mut self, selection: Selection, _: ConcurrencyKeys) -> Selection {
-        selection
-    }
-
-    fn prepare_wait(&mut self, number: &mut u64) {
-        let newcomer = self.room.newcomer(*number).expect("a newcomer prepares");
-        let (slot_request, held, was_offered) = (
-            newcomer.slot_request,
-            newcomer.request.held,
-            newcomer.was_offered,
-        );
-        if !was_offered {
-            assert_ne!(
-                self.room.passage(&held),
-                LimitCheck::Free,
-                "limits are exact: {slot_request:?}"
-            );
-            self.tally.count("held by a limit");
-        }
-        let most = self.config.limits.queue as usize;
-        let is_full = self.room.line.len() >= most;
-        let is_one_too_many = self.is_one_too_many(slot_request.priority);
-        let may_give_way = match (is_full, is_one_too_many && !slot_request.is_retry) {
-            (true, _) => self.room.line.may_give_way(&slot_request, most),
-            (false, true) => self.room.line.newest_of_longest_users(&slot_request),
-            (false, false) => Vec::new(),
-        };
-        if is_one_too_many {
-            self.room
-                .patience
-                .was_too_many(slot_request.priority, self.now);
-            self.tally.count("one too many in an overload");
-        }
-        let newcomer = self.room.newcomer(*number).expect("a newcomer prepares");
-        newcomer.verdict = Some(Verdict {
-            is_full,
-            is_too_long: is_full || (is_one_too_many && !slot_request.is_retry),
-            may_give_way,
-            has_shed: false,
-        });
-    }
-
-    fn end_wait(&mut self, number: u64, result: WaitlistResult<Selection, NoUpstream>) {
-        match result {
-            WaitlistResult::Shed(_) => self.shed(number),
-            WaitlistResult::Admitted(selection) => {
-                let waiting = self.served(number);
-                self.seat(waiting, selection);
-            }
-            WaitlistResult::Refused(_) => {
-                let waiting = self.served(number);
-                self.tally.count("waited until no upstream was left");
-                self.refused.push(waiting.request);
-            }
-        }
-    }
-
-    fn set_waiting(&mut self, waiters: usize) {
-        let lines_up = |newcomer: &mut Arriving| newcomer.verdict.is_some();
-        if let Some(newcomer) = self.room.newcomer.take_if(lines_up) {
-            self.line_up(newcomer);
-        }
-        for priority in Priority::ALL {
-            let is_it = |waiting: &Waiting| waiting.slot_request.priority == priority;
-            if !self.room.line.iter().any(is_it) {
-                self.room.patience.came_in_at_once(priority, self.now);
-            }
-        }
-        self.room.notifier.set_waiting(waiters);
-    }
-
-    fn set_waiting_of_class(&mut self, _: RequestClass, _: usize) {}
 }

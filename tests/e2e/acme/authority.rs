@@ -1,6 +1,9 @@
 //! A small certificate authority that speaks ACME (RFC 8555) over TLS: it checks signatures and
 //! nonces, verifies challenges over real sockets, and signs what was requested.
 
+mod http;
+mod verification;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,18 +20,18 @@ use rcgen::{
 use ring::digest::{SHA256, digest};
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use rustls::ServerConfig;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsAcceptor;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 
-use super::challenger::AnyCertificate;
-use crate::client::Client;
+use http::{Answer, HttpRequest, whole_request};
+use verification::{verify_http, verify_tls};
 
 pub(crate) const DAY: i64 = 24 * 60 * 60;
 
@@ -190,36 +193,6 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let chain = self.shared.sign(domains, &key, age * DAY, left * DAY);
         format!("{chain}{}", key.serialize_pem())
-    }
-}
-
-/// An answer to the client.
-struct Answer {
-    status: u16,
-    fields: Vec<(&'static str, String)>,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn json(status: u16, body: &Value) -> Self {
-        Self {
-            status,
-            fields: vec![("Content-Type", "application/json".to_owned())],
-            body: body.to_string().into_bytes(),
-        }
-    }
-
-    fn problem(status: u16, kind: &str, detail: &str) -> Self {
-        let kind = format!("urn:ietf:params:acme:error:{kind}");
-        Self::json(
-            status,
-            &json!({ "type": kind, "detail": detail, "status": status }),
-        )
-    }
-
-    fn with(mut self, name: &'static str, value: String) -> Self {
-        self.fields.push((name, value));
-        self
     }
 }
 
@@ -582,53 +555,6 @@ fn account_of(key: &Value) -> Option<Account> {
     })
 }
 
-/// HTTP-01, RFC 8555 section 8.3.
-async fn verify_http(
-    address: SocketAddr,
-    domain: &str,
-    token: &str,
-    expected: &str,
-) -> Result<(), String> {
-    let mut client = Client::connect(address)
-        .await
-        .map_err(|error| error.to_string())?;
-    let request = format!(
-        "GET /.well-known/acme-challenge/{token} HTTP/1.1\r\nHost: {domain}\r\nConnection: close\r\n\r\n"
-    );
-    let answer = client
-        .request(request.as_bytes())
-        .await
-        .map_err(|error| error.to_string())?;
-    if answer.status == 200 && answer.text() == expected {
-        Ok(())
-    } else {
-        Err(format!("the answer of {domain} was {}", answer.status))
-    }
-}
-
-/// TLS-ALPN-01, RFC 8737 section 3.
-async fn verify_tls(address: SocketAddr, domain: &str, expected: &str) -> Result<(), String> {
-    let connector = TlsConnector::from(AnyCertificate::client(&[b"acme-tls/1"]));
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(|error| error.to_string())?;
-    let name = ServerName::try_from(domain.to_owned()).unwrap();
-    let stream = connector
-        .connect(name, stream)
-        .await
-        .map_err(|error| error.to_string())?;
-    let (_, session) = stream.get_ref();
-    if session.alpn_protocol() != Some(b"acme-tls/1") {
-        return Err(format!("{domain} does not speak acme-tls/1"));
-    }
-    let certificate = &session.peer_certificates().unwrap()[0];
-    super::challenger::check(
-        certificate,
-        domain,
-        digest(&SHA256, expected.as_bytes()).as_ref(),
-    )
-}
-
 fn server_config(issuer: &Issuer<'static, KeyPair>) -> Arc<ServerConfig> {
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::DnsName("localhost".try_into().unwrap())];
@@ -644,30 +570,4 @@ fn server_config(issuer: &Issuer<'static, KeyPair>) -> Arc<ServerConfig> {
         .with_single_cert(chain, key)
         .unwrap();
     Arc::new(config)
-}
-
-struct HttpRequest {
-    method: String,
-    path: String,
-    body: Vec<u8>,
-}
-
-/// The request in `read`, once it is whole.
-fn whole_request(read: &[u8]) -> Option<HttpRequest> {
-    let mut fields = [httparse::EMPTY_HEADER; 32];
-    let mut head = httparse::Request::new(&mut fields);
-    let httparse::Status::Complete(length) = head.parse(read).unwrap() else {
-        return None;
-    };
-    let (method, path) = (head.method?.to_owned(), head.path?.to_owned());
-    let mut fields = head.headers.iter();
-    let announced = fields.find(|field| field.name.eq_ignore_ascii_case("content-length"));
-    let announced = announced.map_or(0, |field| {
-        std::str::from_utf8(field.value)
-            .unwrap()
-            .parse::<usize>()
-            .unwrap()
-    });
-    let body = read.get(length..length + announced)?.to_vec();
-    Some(HttpRequest { method, path, body })
 }
