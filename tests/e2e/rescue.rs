@@ -91,8 +91,9 @@ async fn wps_waits_for_the_reload_of_its_only_replica_and_is_not_refused() {
         assert_eq!(
             (answer.status, answer.served_by()),
             (200, "slave2"),
-            "{}",
-            answer.text()
+            "{} {:#?}",
+            answer.text(),
+            rig.upstreams()
         );
         assert!(asked < deadline, "{:#?}", rig.upstreams());
     }
