@@ -1,6 +1,6 @@
 # The two commands of the README, and those of CONTRIBUTING.md. Each installs the packages that it needs (scripts/setup.sh).
 
-.PHONY: demo test soak search worlds bench bench-catalog bench-mix fuzz build release deb deb-trial image-trial dist kubernetes dashboard h2spec deny setup screenshots
+.PHONY: demo test soak search worlds bench bench-catalog bench-mix fuzz build release reproducible deb deb-trial image-trial dist kubernetes dashboard h2spec deny setup screenshots
 
 ## A simulated GeoServer cluster behind a real front door, in one process, with a map page. ARGS="--replicas 5" goes to `geofront demo`.
 ## The first build takes some minutes, and cargo prints its progress; afterwards the demo is up within 10 s.
@@ -74,16 +74,21 @@ h2spec:
 	@scripts/setup.sh build
 	@scripts/h2spec.sh
 
-## Builds target/release/geofront without a profile.
+## Builds target/release/geofront without a profile: the same binary from the same commit, in every folder.
 build:
 	@scripts/setup.sh build
-	cargo build --release --locked
+	scripts/cargo.sh build --release --locked
 
 ## Builds target/pgo/geofront with profile-guided optimization: slower to build, faster to run. If that fails, prints the reason and builds
 ## without a profile.
 release:
 	@scripts/setup.sh build
 	@scripts/release.sh
+
+## Builds the last commit in two folders and compares the binaries; PROFILE=release compares those of `make build`.
+reproducible:
+	@scripts/setup.sh build
+	@scripts/reproducible.sh
 
 ## Builds target/geofront_VERSION_ARCH.deb from the binary of `make build` or `make release`, whichever is newer.
 deb:

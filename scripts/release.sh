@@ -13,7 +13,7 @@ mkdir -p "$dir"
 ordinary() {
     echo "release: $1" >&2
     echo "release: falling back to the ordinary profile: correct, but about a third more CPU for each request" >&2
-    cargo build --release --locked --bin geofront
+    scripts/cargo.sh build --release --locked --bin geofront
     install -m 755 target/release/geofront "$dir/geofront"
     echo "release: target/pgo/geofront (ordinary profile)"
     exit 0
@@ -33,7 +33,7 @@ profdata=$(profdata) || ordinary "there is no llvm-profdata of LLVM $llvm or lat
 
 # With --target, flags are for the binary alone and not for build scripts.
 build() {
-    RUSTFLAGS="${RUSTFLAGS:-} $1" cargo build --release --locked --target "$host" --target-dir "$2" --bin geofront
+    RUSTFLAGS="${RUSTFLAGS:-} $1" scripts/cargo.sh build --release --locked --target "$host" --target-dir "$2" --bin geofront
 }
 
 echo "release: 1 of 3: building the instrumented binary"
