@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::arrivals::{Arrival, Kind};
 use crate::in_time::InTime;
-use crate::rig::quantiles::Quantiles;
+use crate::latencies::Latencies;
 use crate::scenario::Scenario;
 use crate::simulation::{self, Recognition, Rules, World};
 
@@ -82,8 +82,8 @@ const POLICIES: [(&str, Rules); 13] = [
 
 pub(crate) struct Bound {
     pub(crate) policy: &'static str,
-    pub(crate) kinds: [Quantiles; 3],
-    pub(crate) all: Quantiles,
+    pub(crate) kinds: [Latencies; 3],
+    pub(crate) all: Latencies,
     pub(crate) in_time: InTime,
 }
 
@@ -110,7 +110,7 @@ impl Bound {
             episodes,
         };
         let latencies = simulation::latencies(world, rules);
-        let counted: Vec<(&Arrival, Duration)> = arrivals
+        let counted: Vec<(&Arrival, Option<Duration>)> = arrivals
             .iter()
             .zip(latencies)
             .filter(|(arrival, _)| arrival.at >= scenario.counted_from)
@@ -125,7 +125,7 @@ impl Bound {
         let mut in_time = InTime::default();
         counted
             .iter()
-            .for_each(|(arrival, latency)| in_time.count(arrival, Some(*latency)));
+            .for_each(|(arrival, latency)| in_time.count(arrival, *latency));
         Self {
             policy,
             kinds: [Kind::Tile, Kind::Map, Kind::Heavy].map(of),

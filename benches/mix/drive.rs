@@ -36,6 +36,13 @@ pub(crate) struct Sample {
     pub(crate) is_by_main: bool,
 }
 
+impl Sample {
+    /// The latency of a right answer; `None` if none came.
+    pub(crate) fn answered_after(&self) -> Option<Duration> {
+        (self.end == End::Answered).then_some(self.latency)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum End {
     Answered,

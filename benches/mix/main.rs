@@ -28,6 +28,7 @@ mod contenders;
 mod direct;
 mod drive;
 mod in_time;
+mod latencies;
 mod mix;
 mod mixes;
 mod outcome;
@@ -139,6 +140,7 @@ fn measure(arguments: &Arguments) -> io::Result<()> {
     machine::print();
     println!("load      open, seed {}, {length}", arguments.seed);
     println!("in time   {}", in_time::words());
+    println!("quantiles of all requests; one without a right answer is slower than every answer");
     let fixed = rows(&arguments.only, scenario::all(&lengths))?;
     if arguments.model && arguments.mixes > 0 {
         let seeds = (arguments.seed, arguments.mixes);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::arrivals::Kind;
 use crate::drive::{End, Sample};
 use crate::in_time::InTime;
+use crate::latencies::{Latencies, Latency};
 use crate::rig::quantiles::Quantiles;
 use crate::rolls::{Change, Rolls};
 use crate::scenario::Scenario;
@@ -23,9 +24,9 @@ const RECOVERED_FOR: usize = 3;
 
 pub(crate) struct Outcome {
     pub(crate) name: String,
-    /// By [`Kind`]; only of what was answered.
-    pub(crate) kinds: [Quantiles; 3],
-    pub(crate) all: Quantiles,
+    /// By [`Kind`].
+    pub(crate) kinds: [Latencies; 3],
+    pub(crate) all: Latencies,
     /// Answered in time.
     pub(crate) in_time: InTime,
     pub(crate) asked: usize,
@@ -76,10 +77,7 @@ impl Outcome {
         }
         let mut in_time = InTime::default();
         for sample in &counted {
-            in_time.count(
-                &sample.arrival,
-                (sample.end == End::Answered).then_some(sample.latency),
-            );
+            in_time.count(&sample.arrival, sample.answered_after());
         }
         Self {
             name,
@@ -99,7 +97,7 @@ impl Outcome {
         }
     }
 
-    pub(crate) fn of(&self, kind: Kind) -> &Quantiles {
+    pub(crate) fn of(&self, kind: Kind) -> &Latencies {
         &self.kinds[kind as usize]
     }
 
@@ -108,11 +106,11 @@ impl Outcome {
     }
 }
 
-fn latencies(samples: &[Sample], wanted: impl Fn(&Sample) -> bool) -> Quantiles {
+fn latencies(samples: &[Sample], wanted: impl Fn(&Sample) -> bool) -> Latencies {
     samples
         .iter()
-        .filter(|sample| sample.end == End::Answered && wanted(sample))
-        .map(|sample| sample.latency)
+        .filter(|sample| wanted(sample))
+        .map(Sample::answered_after)
         .collect()
 }
 
@@ -155,12 +153,16 @@ fn recovery(
         samples.iter().filter(is_in).copied().collect()
     };
     let before = latencies(&tiles_in(Duration::ZERO, start), |_| true).at(RECOVERED_BY)?;
+    let Latency::Answered(before) = before else {
+        return None;
+    };
+    let usual = Latency::Answered(before.mul_f64(RECOVERED));
     let steps = ((until - end).as_secs_f64() / RECOVERY_STEP.as_secs_f64()) as u32;
     let is_well = |step: u32| {
         let tiles = tiles_in(end + RECOVERY_STEP * step, end + RECOVERY_STEP * (step + 1));
         let is_quick = latencies(&tiles, |_| true)
             .at(RECOVERED_BY)
-            .is_none_or(|now| now <= before.mul_f64(RECOVERED));
+            .is_none_or(|now| now <= usual);
         is_quick && tiles.iter().all(|tile| tile.end == End::Answered)
     };
     let well: Vec<bool> = (0..steps).map(is_well).collect();

@@ -7,9 +7,9 @@ use crate::bound::Bound;
 use crate::direct::Direct;
 use crate::drive::End;
 use crate::in_time::InTime;
+use crate::latencies::{Latencies, Latency};
 use crate::outcome::Outcome;
 use crate::rig::client::Failure;
-use crate::rig::quantiles::Quantiles;
 use crate::rolls::Change;
 use crate::scenario::{Scenario, Target};
 
@@ -128,15 +128,15 @@ pub(crate) fn print(
     print_verdicts(scenario, outcomes);
 }
 
-fn times(name: &str, kinds: &[Quantiles; 3], all: &Quantiles, in_time: &InTime) -> String {
+fn times(name: &str, kinds: &[Latencies; 3], all: &Latencies, in_time: &InTime) -> String {
     let [tile, map, heavy] = kinds;
-    let three = |of: &Quantiles| {
+    let three = |of: &Latencies| {
         [0.5, 0.95, 0.99]
-            .map(|q| format!("{:>8}", ms(of.at(q))))
+            .map(|q| format!("{:>8}", latency(of.at(q))))
             .concat()
     };
     let two = [0.5, 0.95]
-        .map(|q| format!("{:>8}", ms(heavy.at(q))))
+        .map(|q| format!("{:>8}", latency(heavy.at(q))))
         .concat();
     let shares = [Kind::Tile, Kind::Map, Kind::Heavy].map(|kind| in_time.of(kind));
     let percent = |share: f64| format!("{:>7.2}", share * 100.0);
@@ -145,7 +145,7 @@ fn times(name: &str, kinds: &[Quantiles; 3], all: &Quantiles, in_time: &InTime) 
         "{name:<42}{} {} {two} {:>7} {in_time:>30}",
         three(tile),
         three(map),
-        ms(all.at(0.99))
+        latency(all.at(0.99))
     )
 }
 
@@ -223,12 +223,12 @@ fn print_ratios(outcomes: &[Outcome]) {
     println!("   beside {}:", first.name);
     for outcome in others {
         println!(
-            "   {:<42}tile p99 x {:.3}, map p99 x {:.2}, all p99 x {:.2}, heavy p95 x {:.2}",
+            "   {:<42}tile p99 {}, map p99 {}, all p99 {}, heavy p95 {}",
             outcome.name,
-            ratio(outcome.of(Kind::Tile), first.of(Kind::Tile), 0.99),
-            ratio(outcome.of(Kind::Map), first.of(Kind::Map), 0.99),
-            ratio(&outcome.all, &first.all, 0.99),
-            ratio(outcome.of(Kind::Heavy), first.of(Kind::Heavy), 0.95)
+            multiple(outcome.of(Kind::Tile), first.of(Kind::Tile), 0.99),
+            multiple(outcome.of(Kind::Map), first.of(Kind::Map), 0.99),
+            multiple(&outcome.all, &first.all, 0.99),
+            multiple(outcome.of(Kind::Heavy), first.of(Kind::Heavy), 0.95)
         );
     }
 }
@@ -245,7 +245,7 @@ fn print_verdicts(scenario: &Scenario, outcomes: &[Outcome]) {
         for target in scenario.targets {
             println!("   {}: {}", outcome.name, verdict(*target, outcome, first));
         }
-        // The more requests were refused, the better the times of the answered ones look.
+        // A quantile does not show failures that are rarer than what is above it.
         if scenario.overload.is_none() && outcome.unanswered_in_all() > first.unanswered_in_all() {
             println!(
                 "   {}: MISSED: {} requests were not answered",
@@ -267,13 +267,13 @@ fn verdict(target: Target, outcome: &Outcome, first: &Outcome) -> String {
     match target {
         Target::TileP99(most) => at_most(
             "tile p99 x",
-            ratio(outcome.of(Kind::Tile), first.of(Kind::Tile), 0.99),
+            outcome.of(Kind::Tile).ratio(first.of(Kind::Tile), 0.99),
             most,
         ),
-        Target::AllP99(most) => at_most("all p99 x", ratio(&outcome.all, &first.all, 0.99), most),
+        Target::AllP99(most) => at_most("all p99 x", outcome.all.ratio(&first.all, 0.99), most),
         Target::HeavyP95(most) => at_most(
             "heavy p95 x",
-            ratio(outcome.of(Kind::Heavy), first.of(Kind::Heavy), 0.95),
+            outcome.of(Kind::Heavy).ratio(first.of(Kind::Heavy), 0.95),
             most,
         ),
         Target::InTime => {
@@ -330,9 +330,22 @@ fn verdict(target: Target, outcome: &Outcome, first: &Outcome) -> String {
     }
 }
 
-fn ratio(own: &Quantiles, first: &Quantiles, q: f64) -> f64 {
-    let seconds = |of: &Quantiles| of.at(q).map_or(f64::NAN, |value| value.as_secs_f64());
-    seconds(own) / seconds(first)
+/// A quantile as a multiple of the first's, or which of the two has a failure there.
+fn multiple(own: &Latencies, first: &Latencies, q: f64) -> String {
+    match (own.at(q), first.at(q)) {
+        (Some(Latency::Failed), Some(Latency::Failed)) => "failed in both".to_owned(),
+        (Some(Latency::Failed), _) => "failed".to_owned(),
+        (Some(Latency::Answered(_)), Some(Latency::Failed)) => "failed only there".to_owned(),
+        _ => format!("x {:.3}", own.ratio(first, q)),
+    }
+}
+
+fn latency(value: Option<Latency>) -> String {
+    match value {
+        Some(Latency::Failed) => "failed".to_owned(),
+        Some(Latency::Answered(latency)) => ms(Some(latency)),
+        None => ms(None),
+    }
 }
 
 fn words(end: End) -> String {

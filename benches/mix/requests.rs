@@ -58,5 +58,9 @@ pub(crate) fn first_target() -> String {
 }
 
 pub(crate) fn user(arrival: &Arrival) -> String {
-    format!("user{}", (arrival.chance >> 32) % USERS)
+    format!("user{}", user_number(arrival))
+}
+
+pub(crate) fn user_number(arrival: &Arrival) -> u64 {
+    (arrival.chance >> 32) % USERS
 }

@@ -61,8 +61,9 @@ impl Rolls {
                 .iter()
                 .any(|change| change.is_spreading(sample.arrival.at))
             {
-                let latency = (sample.end == End::Answered).then_some(sample.latency);
-                rolls.in_time.count(&sample.arrival, latency);
+                rolls
+                    .in_time
+                    .count(&sample.arrival, sample.answered_after());
                 rolls.came += 1;
                 rolls.by_main += usize::from(sample.is_by_main);
             }

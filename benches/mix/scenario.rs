@@ -141,10 +141,9 @@ impl Scenario {
         self.speeds.iter().sum::<f64>() * self.cores as f64
     }
 
-    /// True if the model can predict the run. It has no refusals, so it cannot predict an overload.
+    /// True if the model can predict the run. It has no health checks and no catalogs.
     pub(crate) fn is_modelled(&self) -> bool {
-        self.overload.is_none()
-            && self.changes.is_empty()
+        self.changes.is_empty()
             && self
                 .episodes
                 .iter()

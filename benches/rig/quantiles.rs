@@ -16,16 +16,12 @@ impl Quantiles {
     /// nothing.
     pub(crate) fn at(&self, q: f64) -> Option<Duration> {
         let rank = (q * self.0.len() as f64).ceil() as usize;
-        self.0.get(rank.clamp(1, self.0.len().max(1)) - 1).copied()
+        self.ranked(rank.clamp(1, self.0.len().max(1)))
     }
 
-    /// This quantile as a multiple of another's; nothing is as good as nothing.
-    pub(crate) fn ratio(&self, other: &Self, q: f64) -> f64 {
-        match (self.at(q), other.at(q)) {
-            (Some(own), Some(other)) => own.as_secs_f64() / other.as_secs_f64(),
-            (_, None) => 1.0,
-            (None, Some(_)) => f64::NAN,
-        }
+    /// The value of this rank; that of the smallest is 1.
+    pub(crate) fn ranked(&self, rank: usize) -> Option<Duration> {
+        self.0.get(rank.checked_sub(1)?).copied()
     }
 
     pub(crate) fn mean(&self) -> Option<Duration> {

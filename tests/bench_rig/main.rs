@@ -10,6 +10,8 @@ mod drive;
 #[allow(dead_code, reason = "the bench uses it all")]
 #[path = "../../benches/mix/in_time.rs"]
 mod in_time;
+#[path = "../../benches/mix/latencies.rs"]
+mod latencies;
 #[path = "../../benches/mix/mix.rs"]
 mod mix;
 #[path = "../../benches/mix/renderers.rs"]

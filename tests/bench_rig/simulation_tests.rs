@@ -5,6 +5,7 @@ use std::time::Duration;
 use geofront::balance;
 
 use crate::arrivals::{Arrival, Burst, Kind, Phase, Plan};
+use crate::latencies::Latencies;
 use crate::mix::PORTAL;
 use crate::renderers::Model;
 use crate::simulation::{self, Recognition, Rules, World};
@@ -27,16 +28,21 @@ fn latencies(
     speeds: &[f64],
     rules: Rules,
 ) -> Vec<Duration> {
-    simulation::latencies(
-        World {
-            arrivals,
-            model,
-            cores,
-            speeds,
-            episodes: &[],
-        },
-        rules,
-    )
+    let world = World {
+        arrivals,
+        model,
+        cores,
+        speeds,
+        episodes: &[],
+    };
+    answered(simulation::latencies(world, rules))
+}
+
+fn answered(latencies: Vec<Option<Duration>>) -> Vec<Duration> {
+    let answered = latencies.into_iter();
+    answered
+        .map(|latency| latency.expect("no request is refused"))
+        .collect()
 }
 
 fn run(arrivals: &[Arrival], replicas: usize, rules: Rules) -> Vec<u64> {
@@ -134,22 +140,27 @@ fn a_burst_of_heavy_jobs_stops_tiles_in_slots_unless_their_share_is_bounded() {
         }],
     };
     let arrivals = plan.arrivals(&PORTAL, 12.0, 1);
+    let world = World {
+        arrivals: &arrivals,
+        model: Model::Slots,
+        cores: 4,
+        speeds: &[1.0; 3],
+        episodes: &[],
+    };
     let worst_tile = |rules| {
-        let latencies = latencies(&arrivals, Model::Slots, 4, &[1.0; 3], rules);
-        arrivals
-            .iter()
-            .zip(latencies)
-            .filter(|(arrival, _)| arrival.kind == Kind::Tile)
-            .map(|(_, latency)| latency)
+        let latencies = simulation::latencies(world, rules);
+        let all = arrivals.iter().zip(latencies);
+        let tiles = all.filter(|(arrival, _)| arrival.kind == Kind::Tile);
+        tiles
+            .map(|(_, latency)| latency.expect("no tile is refused"))
             .max()
     };
     assert!(worst_tile(Rules::LEAST_CONNECTIONS) > Some(Duration::from_secs(4)));
-    assert!(
-        worst_tile(Rules {
-            caps: Some([4, 4, 1]),
-            ..Rules::capped(4, true)
-        }) < Some(Duration::from_secs(2))
-    );
+    let one_heavy = Rules {
+        caps: Some([4, 4, 1]),
+        ..Rules::capped(4, true)
+    };
+    assert!(worst_tile(one_heavy) < Some(Duration::from_secs(2)));
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -177,13 +188,13 @@ fn turns(trouble: Trouble) -> [Episode; 3] {
     })
 }
 
-fn tile_p99(arrivals: &[Arrival], latencies: &[Duration]) -> Duration {
+fn tile_p99(arrivals: &[Arrival], latencies: &[Option<Duration>]) -> f64 {
     let tiles = arrivals
         .iter()
         .zip(latencies)
         .filter(|(arrival, _)| arrival.kind == Kind::Tile);
-    let tiles: crate::rig::quantiles::Quantiles = tiles.map(|(_, latency)| *latency).collect();
-    tiles.at(0.99).expect("there are tiles")
+    let tiles: Latencies = tiles.map(|(_, latency)| *latency).collect();
+    tiles.at(0.99).expect("there are tiles").seconds()
 }
 
 #[test]
@@ -206,7 +217,7 @@ fn a_replica_that_stands_still_costs_ten_seconds_and_no_more() {
         speeds: &[1.0],
         episodes: &episodes,
     };
-    let latencies = simulation::latencies(world, Rules::LEAST_CONNECTIONS);
+    let latencies = answered(simulation::latencies(world, Rules::LEAST_CONNECTIONS));
     let millis = |latency: &Duration| (latency.as_secs_f64() * 1000.0).round() as u64;
     assert_eq!(
         latencies.iter().map(millis).collect::<Vec<_>>(),
@@ -258,8 +269,7 @@ impl Brownout {
         };
         let pairs = [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)];
         Self {
-            ratio: tile_p99(&arrivals, &ours).as_secs_f64()
-                / tile_p99(&arrivals, &least).as_secs_f64(),
+            ratio: tile_p99(&arrivals, &ours) / tile_p99(&arrivals, &least),
             part: (0..3).map(|slow| part(slow, slow)).fold(0.0, f64::max),
             part_of_others: pairs
                 .into_iter()
@@ -336,7 +346,9 @@ fn a_replica_whose_slowness_is_known_gets_no_request_that_another_would_answer_s
             slowness,
             ..Rules::LEAST_CONNECTIONS
         };
-        simulation::latencies(world, rules).into_iter().max()
+        answered(simulation::latencies(world, rules))
+            .into_iter()
+            .max()
     };
     let in_time = Some(Duration::from_millis(101));
     assert!(slowest(Recognition::Known) <= in_time);
