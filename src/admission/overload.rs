@@ -7,10 +7,14 @@
 //! and is gone as soon as the overload is.
 //!
 //! An overload begins when tiles or maps (priority 0 or 1) have had a queue for
-//! [`STANDING_AFTER`] and none of them was admitted without waiting. From then on, no more of them
-//! may wait than are served in [`SHORT_WAIT`]. The same bound holds for every lower priority. The
-//! overload ends when for [`STANDING_AFTER`] no request was one too many. A short queue that is
-//! empty for a moment does not end it. A request that already waits is not shed for it.
+//! [`STANDING_AFTER`] and none of them was admitted without waiting for [`BEARABLE_WAIT`]. From
+//! then on, no more of them may wait than are served in [`SHORT_WAIT`]. The same bound holds for
+//! every lower priority. The overload ends when for [`STANDING_AFTER`] no request was one too many.
+//! A short queue that is empty for a moment does not end it. A request that already waits is not
+//! shed for it.
+//!
+//! Near full load, or while a burst of exports has its share of the slots, some maps always wait,
+//! but not for long. To refuse some of them would be worse than the wait.
 //!
 //! A queue of heavy requests alone is no overload: they stay in their share of the slots, and the
 //! client of a process can wait. A standstill, in which no request is served, is no overload
@@ -24,6 +28,9 @@ use crate::config::Priority;
 /// Half of the default of `queue_timeout`. Most requests of a burst that can be served at all are
 /// served by then.
 pub const STANDING_AFTER: Duration = Duration::from_secs(10);
+/// A shorter wait is no sign of an overload. In a real one, waits become longer than this within
+/// seconds.
+const BEARABLE_WAIT: Duration = Duration::from_secs(2);
 /// The time that a short queue covers: long enough that no slot lies idle.
 const SHORT_WAIT: Duration = Duration::from_millis(500);
 /// The shortest bound, so that a waiter is at hand when a slot comes free although requests take
@@ -39,7 +46,7 @@ pub struct OverloadDetector {
 
 #[derive(Debug)]
 struct Line {
-    /// The time since which every admitted request had to wait.
+    /// The time since which every admitted request had to wait for [`BEARABLE_WAIT`].
     since: Option<Instant>,
     /// The queue stays short until then.
     short_until: Option<Instant>,
@@ -69,10 +76,10 @@ impl OverloadDetector {
         self.line(priority).since = None;
     }
 
-    /// Records that a waiter of this priority was served.
-    pub fn served(&mut self, priority: Priority, now: Instant) {
+    /// Records that a waiter of this priority was served after it had `waited`.
+    pub fn served(&mut self, priority: Priority, waited: Duration, now: Instant) {
         let line = self.line(priority);
-        if line.pace.per_second(now) == 0.0 {
+        if waited < BEARABLE_WAIT || line.pace.per_second(now) == 0.0 {
             line.since = line.since.map(|_| now);
         }
         line.pace.note(now);
@@ -124,11 +131,16 @@ mod tests {
     /// Returns a detector after so many seconds in which forty maps a second were served and some
     /// always waited, and the second after the last of them.
     fn overloaded_for(seconds: u64) -> (OverloadDetector, Instant) {
+        served_for(seconds, BEARABLE_WAIT)
+    }
+
+    /// The same with maps that were served after they had `waited`.
+    fn served_for(seconds: u64, waited: Duration) -> (OverloadDetector, Instant) {
         let start = Instant::now();
         let mut detector = OverloadDetector::new(start);
         for second in 0..seconds {
             let now = start + Duration::from_secs(second);
-            (0..40).for_each(|_| detector.served(MAP, now));
+            (0..40).for_each(|_| detector.served(MAP, waited, now));
             detector.waits(MAP, now);
         }
         (detector, start + Duration::from_secs(seconds))
@@ -147,13 +159,26 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_stays_is_no_overload_while_some_wait_for_less_than_two_seconds() {
+        let bearable = BEARABLE_WAIT - Duration::from_millis(1);
+        let (mut detector, now) = served_for(60, bearable);
+        assert_eq!(detector.max_len(MAP, now), usize::MAX);
+        let later = now + STANDING_AFTER;
+        detector.served(MAP, BEARABLE_WAIT, now + STANDING_AFTER / 2);
+        assert_eq!(detector.max_len(MAP, later), MIN_LEN);
+        detector.served(MAP, bearable, later);
+        assert_eq!(detector.max_len(MAP, later), usize::MAX);
+    }
+
+    #[test]
     fn a_standstill_is_no_overload_and_the_requests_that_waited_are_a_burst() {
         let (mut detector, now) = overloaded_for(10);
         let end = now + STANDING_AFTER;
         assert_eq!(detector.max_len(MAP, end), usize::MAX);
-        (0..40).for_each(|_| detector.served(MAP, end));
+        (0..40).for_each(|_| detector.served(MAP, BEARABLE_WAIT, end));
         assert_eq!(detector.max_len(MAP, end), usize::MAX);
-        detector.served(MAP, end + STANDING_AFTER - Duration::from_secs(1));
+        let later = end + STANDING_AFTER - Duration::from_secs(1);
+        detector.served(MAP, BEARABLE_WAIT, later);
         assert_eq!(detector.max_len(MAP, end + STANDING_AFTER), MIN_LEN);
     }
 
@@ -171,7 +196,7 @@ mod tests {
         let (mut detector, now) = overloaded_for(60);
         detector.on_empty(MAP);
         detector.waits(MAP, now);
-        detector.served(MAP, now + STANDING_AFTER / 2);
+        detector.served(MAP, BEARABLE_WAIT, now + STANDING_AFTER / 2);
         assert_eq!(detector.max_len(MAP, now + STANDING_AFTER / 2), usize::MAX);
         assert!(detector.max_len(MAP, now + STANDING_AFTER) < 100);
     }
@@ -182,7 +207,7 @@ mod tests {
         detector.on_overflow(MAP, now);
         detector.on_empty(MAP);
         let second = Duration::from_secs(1);
-        detector.served(MAP, now + second);
+        detector.served(MAP, BEARABLE_WAIT, now + second);
         assert!(detector.max_len(MAP, now + STANDING_AFTER - second) < 100);
         assert_eq!(detector.max_len(MAP, now + STANDING_AFTER), usize::MAX);
         detector.on_overflow(Priority::LAST, now);

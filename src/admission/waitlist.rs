@@ -232,7 +232,11 @@ impl<T> Waitlist<T> {
             let result = match found {
                 Ok(slot) => {
                     self.pace.note(now);
-                    self.overload.served(waiter.slot_request.priority, now);
+                    let SlotRequest {
+                        priority, arrived, ..
+                    } = waiter.slot_request;
+                    let waited = now.saturating_duration_since(arrived);
+                    self.overload.served(priority, waited, now);
                     WaitlistResult::Admitted(self.admit(slot, keys, slots))
                 }
                 Err(refusal) => WaitlistResult::Refused(refusal),

@@ -163,6 +163,41 @@ fn a_burst_of_heavy_jobs_stops_tiles_in_slots_unless_their_share_is_bounded() {
     assert!(worst_tile(one_heavy) < Some(Duration::from_secs(2)));
 }
 
+/// Twenty pages that take 5 s each leave too few slots for maps to be served at once, but maps that
+/// are served within seconds are not refused for them.
+#[test]
+fn a_burst_of_maps_to_print_refuses_no_small_map() {
+    for seed in 1..=6 {
+        let burst = |at| Burst {
+            are_prints: true,
+            at: Duration::from_secs(at),
+            jobs: 20,
+            work: Duration::from_secs(5),
+        };
+        let plan = Plan {
+            phases: vec![Phase {
+                lasts: Duration::from_secs(72),
+                load: 0.5,
+            }],
+            bursts: vec![burst(12), burst(42)],
+        };
+        let arrivals = plan.arrivals(&PORTAL, 12.0, seed);
+        let world = World {
+            arrivals: &arrivals,
+            model: Model::Slots,
+            cores: 4,
+            speeds: &[1.0; 3],
+            episodes: &[],
+        };
+        let latencies = simulation::latencies(world, Rules::DEFAULTS);
+        let refused = arrivals
+            .iter()
+            .zip(latencies)
+            .filter(|(_, latency)| latency.is_none());
+        assert_eq!(refused.count(), 0, "seed {seed}");
+    }
+}
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn portal(seed: u64, load: f64, capacity: f64) -> Vec<Arrival> {

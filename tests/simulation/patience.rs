@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use geofront::config::Priority;
 
-/// An overload begins when no request has been admitted at once for this long. It ends when this
-/// long has passed since the last request that was too many.
+/// An overload begins when for this long every request that was admitted had waited for
+/// [`LONG_WAIT`]. It ends when this long has passed since the last request that was too many.
 const OVERLOAD: Duration = Duration::from_secs(10);
+const LONG_WAIT: Duration = Duration::from_secs(2);
 /// Number of waiters that may always wait.
 const FEW: usize = 3;
 
@@ -17,7 +18,7 @@ enum TransitionKind {
     /// Or none of them waits any more.
     CameInAtOnce,
     WasServed,
-    WasServedAfterAStandstill,
+    WasServedSoonOrAfterAStandstill,
     WasTooMany,
 }
 
@@ -59,10 +60,14 @@ impl Patience {
         }
     }
 
-    pub(crate) fn was_served(&mut self, priority: Priority, now: Instant) {
-        if self.waiting.contains(&priority) && self.stands_still(priority.get(), now) {
-            self.diary
-                .push((now, priority, TransitionKind::WasServedAfterAStandstill));
+    pub(crate) fn was_served(&mut self, priority: Priority, arrived: Instant, now: Instant) {
+        let is_anew = now < arrived + LONG_WAIT || self.stands_still(priority.get(), now);
+        if self.waiting.contains(&priority) && is_anew {
+            self.diary.push((
+                now,
+                priority,
+                TransitionKind::WasServedSoonOrAfterAStandstill,
+            ));
         }
         self.diary.push((now, priority, TransitionKind::WasServed));
         self.forget(now);
@@ -112,7 +117,7 @@ impl Patience {
         }
         let since = self.of(light).fold(None, |since, (at, what)| match what {
             TransitionKind::HadToWait => since.or(Some(at)),
-            TransitionKind::WasServedAfterAStandstill => since.map(|_| at),
+            TransitionKind::WasServedSoonOrAfterAStandstill => since.map(|_| at),
             TransitionKind::CameInAtOnce => None,
             TransitionKind::WasServed | TransitionKind::WasTooMany => since,
         });

@@ -318,7 +318,7 @@ impl World {
         } = waiting;
         self.room
             .patience
-            .was_served(slot_request.priority, self.now);
+            .was_served(slot_request.priority, slot_request.arrived, self.now);
         if self.chance.percent(3) {
             self.tally.count("left when its turn came");
             return self.begin_attempt_after_client_left(request, selection);
