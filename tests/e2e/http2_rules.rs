@@ -88,6 +88,8 @@ async fn no_tunnel_and_no_malformed_request_over_http2_reaches_an_upstream() {
         [&[(":method", "CONNECT")][..], &good[1..]].concat(),
         // The scheme is part of the target.
         [&good[..1], &[(":scheme", "http://a/x?")], &good[2..]].concat(),
+        [&good[..1], &[(":scheme", "ftp")], &good[2..]].concat(),
+        [&good[..], &[("host", HOST), ("host", HOST)]].concat(),
         [&good[..2], &[(":path", "geoserver/ows")], &good[3..]].concat(),
     ];
     refused.extend(

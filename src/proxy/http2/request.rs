@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, TE};
 use http::request::Parts;
+use http::uri::Scheme;
 
 /// How the body of a request follows its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +18,15 @@ pub(super) enum BodyForm {
 /// would make it another request in HTTP/1.1.
 pub(super) fn head_of(request: &Parts, has_body: bool) -> Option<(BytesMut, BodyForm)> {
     let uri = &request.uri;
-    let target = match uri.path_and_query() {
-        Some(target) => target.as_str(),
+    let is_http = |scheme: &Scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme);
+    // HTTP/1.1 states another scheme by the whole URL, which is refused there.
+    let foreign = uri.scheme().filter(|scheme| !is_http(scheme));
+    let foreign = foreign.map(|_| uri.to_string());
+    let target = match (&foreign, uri.path_and_query()) {
+        (Some(url), _) => url.as_str(),
+        (None, Some(target)) => target.as_str(),
         // CONNECT has an authority only.
-        None => uri.authority()?.as_str(),
+        (None, None) => uri.authority()?.as_str(),
     };
     let form = match (has_body, request.headers.contains_key(CONTENT_LENGTH)) {
         (_, true) => BodyForm::Length,
@@ -45,10 +51,12 @@ pub(super) fn head_of(request: &Parts, has_body: bool) -> Option<(BytesMut, Body
         is_fit &=
             is_plain(authority.as_str().as_bytes()) && field("host", authority.as_str().as_bytes());
     }
+    let has_one_host = request.headers.get_all(HOST).iter().count() == 1;
     for (name, value) in &request.headers {
-        // A `Host` that repeats the authority is left out; a different one is refused as a second
+        // One `Host` that repeats the authority is left out; all others are refused as a second
         // `Host`.
         let is_repeated = name == HOST
+            && has_one_host
             && uri
                 .authority()
                 .is_some_and(|known| known.as_str().as_bytes() == value.as_bytes());
@@ -120,6 +128,23 @@ mod tests {
         assert_eq!(
             head(request, false).0,
             "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn two_hosts_stay_though_both_repeat_the_authority() {
+        let request = Request::get("https://a/").header("host", "a");
+        assert_eq!(
+            head(request.header("host", "a"), false).0,
+            "GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\nhost: a\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn another_scheme_becomes_a_url_for_the_judge_to_refuse() {
+        assert_eq!(
+            head(Request::get("ftp://a/x?y"), false).0,
+            "GET ftp://a/x?y HTTP/1.1\r\nhost: a\r\n\r\n"
         );
     }
 
