@@ -3,13 +3,12 @@
 //! The promise is one-sided: types are returned only if the whole document was read and names all
 //! of them. A document that has anything else may change any type.
 
-use quick_xml::Reader;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::events::BytesStart;
+
+use super::tags::{Tag, Tags};
 
 /// Maximum number of types; a document that changes more may change any.
 const MAX_TYPES: usize = 32;
-/// Maximum number of tags and texts that are read.
-const MAX_EVENTS: usize = 1_000_000;
 
 /// Elements around the features of an Insert, which are not features themselves.
 const CONTAINERS: [&[u8]; 4] = [
@@ -43,38 +42,30 @@ enum Place {
 
 /// Returns the types that the Transaction `document` changes; `None` if they are not certain.
 pub fn changed_types(document: &[u8]) -> Option<Vec<ChangedType>> {
-    let mut reader = Reader::from_reader(document);
+    let mut tags = Tags::of(document);
     let mut types = Vec::new();
     // The place of what is in each open element.
     let mut places = vec![Place::Outside];
     let mut is_seen = false;
-    for _ in 0..MAX_EVENTS {
-        match reader.read_event().ok()? {
-            Event::Start(element) => {
+    loop {
+        match tags.next()? {
+            Tag::Start(element) => {
                 let inside = enter(&element, *places.last()?, &mut types)?;
                 is_seen |= inside == Place::Actions;
                 places.push(inside);
             }
-            Event::Empty(element) => {
+            Tag::Empty(element) => {
                 let inside = enter(&element, *places.last()?, &mut types)?;
                 is_seen |= inside == Place::Actions;
             }
-            Event::End(_) => {
+            Tag::End => {
                 places.pop();
             }
-            Event::DocType(_) => return None,
-            Event::Eof => {
+            Tag::EndOfDocument => {
                 return (places == [Place::Outside] && is_seen).then_some(types);
             }
-            Event::Text(_)
-            | Event::CData(_)
-            | Event::Comment(_)
-            | Event::Decl(_)
-            | Event::PI(_)
-            | Event::GeneralRef(_) => {}
         }
     }
-    None
 }
 
 /// Takes in an element at `place`. Returns the place of what it contains.

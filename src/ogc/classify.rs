@@ -132,6 +132,9 @@ fn at_path(
     let job = job.filter(|_| is_about_a_job(&reading, route));
     let is_light = matches!(route, Route::Printing { at } if printing::is_light(path, at));
     let pixels = match reading.class {
+        RequestClass::Map if reading.service == Some(Service::Gsr) => {
+            gsr::pixels(head.target.get(path_len + 1..).unwrap_or_default())
+        }
         RequestClass::Map => kvp.image.pixels(reading.operation),
         _ => 0,
     };

@@ -1,10 +1,6 @@
 //! The size of the image that a map request is for, which determines its work.
 
-use std::borrow::Cow;
-
-use quick_xml::Reader;
-use quick_xml::events::Event;
-
+use super::tags::{Tag, Tags};
 use super::word::{Encoding, decode, is_text};
 
 /// Formats whose work has little to do with the size of an image: a document to print, an
@@ -20,9 +16,6 @@ const UNBOUNDED: [&str; 9] = [
     "application/geopackage+sqlite3",
     "application/x-gpkg",
 ];
-
-/// Maximum number of tags and texts of a document that are read.
-const MAX_EVENTS: usize = 1_000_000;
 
 /// The properties of the image, as the parameters of a map request state them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,52 +81,33 @@ impl MapImage {
 }
 
 fn walk(document: &[u8]) -> Option<MapImage> {
-    let mut reader = Reader::from_reader(document);
+    let mut tags = Tags::of(document);
     let (mut image, mut depth, mut is_in_output) = (MapImage::NONE, 0_usize, false);
-    for _ in 0..MAX_EVENTS {
-        match reader.read_event().ok()? {
-            Event::Start(element) => {
+    loop {
+        match tags.next()? {
+            Tag::Start(element) => {
                 let name = element.local_name();
                 let is = |wanted: &str| name.as_ref().eq_ignore_ascii_case(wanted.as_bytes());
                 // Styles have formats and sizes, too.
                 is_in_output |= depth == 1 && is("Output");
                 if is_in_output && is("Width") {
-                    image.see_width(text(&mut reader)?, Encoding::Plain);
+                    image.see_width(tags.text()?.trim_ascii(), Encoding::Plain);
                 } else if is_in_output && is("Height") {
-                    image.see_height(text(&mut reader)?, Encoding::Plain);
+                    image.see_height(tags.text()?.trim_ascii(), Encoding::Plain);
                 } else if is_in_output && is("Format") {
-                    image.see_format(text(&mut reader)?, Encoding::Plain);
+                    image.see_format(tags.text()?.trim_ascii(), Encoding::Plain);
                 } else {
                     depth += 1;
                 }
             }
-            Event::End(_) => {
+            Tag::Empty(_) => {}
+            Tag::End => {
                 depth = depth.checked_sub(1)?;
                 is_in_output &= depth > 1;
             }
-            Event::DocType(_) => return None,
-            Event::Eof => return (depth == 0).then_some(image),
-            Event::Empty(_)
-            | Event::Text(_)
-            | Event::CData(_)
-            | Event::Comment(_)
-            | Event::Decl(_)
-            | Event::PI(_)
-            | Event::GeneralRef(_) => {}
+            Tag::EndOfDocument => return (depth == 0).then_some(image),
         }
     }
-    None
-}
-
-/// The text of an element whose start was read, if it is one text and nothing else.
-fn text<'t>(reader: &mut Reader<&'t [u8]>) -> Option<&'t [u8]> {
-    let Event::Text(text) = reader.read_event().ok()? else {
-        return None;
-    };
-    let Cow::Borrowed(text) = text.into_inner() else {
-        return None;
-    };
-    matches!(reader.read_event().ok()?, Event::End(_)).then(|| text.trim_ascii())
 }
 
 /// Returns the value; 0 for what is no number.

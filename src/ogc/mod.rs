@@ -39,6 +39,7 @@ mod printing;
 mod processes;
 mod route;
 mod subject;
+mod tags;
 mod tile_size;
 mod tiles;
 mod version;

@@ -7,9 +7,9 @@
 //! for reads: a request that may run a process which is not seen here is undetermined, and the main
 //! runs it.
 
-use quick_xml::Reader;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::events::BytesStart;
 
+use super::tags::{Tag, Tags};
 use super::word::{Encoding, Word, decode};
 use crate::hash::fnv1a;
 
@@ -29,9 +29,6 @@ const RESPONSE_FORMS: [&[u8]; 4] = [b"Execute", b"ResponseDocument", b"Output", 
 /// Attributes of those, in lower case, by which a result stays on the GeoServer that ran the
 /// process, or is made in the background. Only one that is `false` or `sync` does not do that.
 const STAYS: [&[u8]; 4] = [b"storeexecuteresponse", b"status", b"asreference", b"mode"];
-
-/// Maximum number of tags and texts of a document that are read.
-const MAX_EVENTS: usize = 1_000_000;
 
 /// The effect of a request's processes on the catalog, ordered from harmless to harmful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -240,20 +237,20 @@ pub(super) fn of_document(document: &[u8]) -> Processes {
 
 /// `None` if the document has something that other parsers may read as another process.
 fn walk(document: &[u8]) -> Option<Processes> {
-    let mut reader = Reader::from_reader(document);
+    let mut tags = Tags::of(document);
     let mut found = Processes::NONE;
     let mut depth = 0_usize;
     // The depths of the Execute elements that are open.
     let mut executions: Vec<usize> = Vec::new();
-    for _ in 0..MAX_EVENTS {
-        match reader.read_event().ok()? {
-            Event::Start(element) => {
+    loop {
+        match tags.next()? {
+            Tag::Start(element) => {
                 check(&element)?;
                 found = found.beside(response_form(&element)?);
                 match element.local_name().as_ref() {
                     b"Execute" => executions.push(depth),
                     b"Identifier" => {
-                        let name = identifier(&mut reader)?;
+                        let name = Word::of_value(tags.text()?, Encoding::Plain).ok()?;
                         let is_of_process = executions.last().is_some_and(|at| at + 1 == depth);
                         if is_of_process {
                             found = found.beside(Processes::called(&name));
@@ -264,36 +261,19 @@ fn walk(document: &[u8]) -> Option<Processes> {
                 }
                 depth += 1;
             }
-            Event::Empty(element) => {
+            Tag::Empty(element) => {
                 check(&element)?;
                 found = found.beside(response_form(&element)?);
             }
-            Event::End(_) => {
+            Tag::End => {
                 depth = depth.checked_sub(1)?;
                 if executions.last() == Some(&depth) {
                     executions.pop();
                 }
             }
-            Event::DocType(_) => return None,
-            Event::Eof => return (depth == 0).then_some(found),
-            Event::Text(_)
-            | Event::CData(_)
-            | Event::Comment(_)
-            | Event::Decl(_)
-            | Event::PI(_)
-            | Event::GeneralRef(_) => {}
+            Tag::EndOfDocument => return (depth == 0).then_some(found),
         }
     }
-    None
-}
-
-/// The text of an Identifier whose start was read, if it is one text and nothing else.
-fn identifier(reader: &mut Reader<&[u8]>) -> Option<Word> {
-    let Event::Text(text) = reader.read_event().ok()? else {
-        return None;
-    };
-    let name = Word::of_value(&text, Encoding::Plain).ok()?;
-    matches!(reader.read_event().ok()?, Event::End(_)).then_some(name)
 }
 
 /// Whether the attributes of an element leave a result behind; `None` if they cannot be read.
