@@ -73,8 +73,10 @@ fn posted(
                 rooted
             };
             // The body overrides the query. But a query that names a write is not considered
-            // harmless because of the body: no honest client sends both.
-            if pairs.acts() && pairs.operation.is_some() {
+            // harmless because of the body: no honest client sends both. Clients do name the same
+            // operation in both, and the processes of the query are among those of the body then.
+            let is_same = (pairs.service, pairs.operation) == (rooted.service, rooted.operation);
+            if pairs.acts() && pairs.operation.is_some() && !is_same {
                 rooted.safer(pairs)
             } else {
                 rooted
