@@ -21,14 +21,19 @@ pub(super) fn of(
     classified: &Classified,
     config: &Config,
 ) -> Destination {
-    let mut usual = usual(classified, config);
+    let mut destination = of_any(rule, classified, config);
     if classified.job.is_some() && only_main(classified).is_none() {
-        usual.text = format!(
+        destination.text = format!(
             "the upstream that began it; if it is not known: {}",
-            usual.text
+            destination.text
         );
-        return usual;
     }
+    destination
+}
+
+/// The destination without regard to an execution that the request is about.
+fn of_any(rule: Option<&RouteRule>, classified: &Classified, config: &Config) -> Destination {
+    let usual = usual(classified, config);
     let Some(RouteAction::Send {
         group: Some(group), ..
     }) = rule.map(|rule| &rule.action)

@@ -84,6 +84,9 @@ pub struct Context {
     pub(super) doubt: SecondOpinion,
     /// The subject of an earlier attempt's failure.
     pub(super) failed: Option<Subject>,
+    /// The request may begin an execution or leave a document on its upstream, whichever class a
+    /// rule gives it.
+    pub(super) may_begin_job: bool,
     /// The request is about an execution whose upstream is known.
     pub(super) follows_job: bool,
     /// The attempt under way, or the last one.
@@ -159,6 +162,7 @@ impl Context {
             reads_from_main: false,
             doubt: SecondOpinion::None,
             failed: None,
+            may_begin_job: false,
             follows_job: false,
             attempt: None,
             leading: None,

@@ -191,3 +191,34 @@ async fn a_printed_document_whose_replica_is_gone_is_an_error_that_says_so() {
     );
     assert!(answer.header("retry-after").is_some());
 }
+
+/// "We print as `map`, on the replicas, and one of three documents is a 404."
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_upstream_of_a_document_or_an_execution_is_known_whichever_class_a_rule_gives_it() {
+    let rig = Plan::replicas(3)
+        .with(
+            "[[routes]]\npath = \"/pdf/**\"\nmethod = [\"GET\", \"POST\"]\nclass = \"map\"\n\
+             [[routes]]\nservice = \"WPS\"\noperation = [\"Execute\", \"GetExecutionStatus\"]\nclass = \"feature\"\n",
+        )
+        .start()
+        .await;
+    let (mut printed, mut began) = (Vec::new(), Vec::new());
+    for _ in 0..6 {
+        printed.push(rig.print().await);
+        began.push(rig.begin("gs:Buffer").await);
+    }
+    for all in [&printed, &began] {
+        let first = all[0].0.clone();
+        assert!(first.starts_with("slave"), "{all:?}");
+        assert!(all.iter().any(|(node, _)| *node != first), "{all:?}");
+    }
+    for (node, document) in printed.iter().cycle().take(24) {
+        let answer = rig.get(document).await;
+        assert_eq!((answer.status, answer.served_by()), (200, node.as_str()));
+    }
+    for (node, status) in began.iter().cycle().take(24) {
+        let answer = rig.get(status).await;
+        assert!(is_known(&answer), "{}", answer.text());
+        assert_eq!(answer.served_by(), node);
+    }
+}

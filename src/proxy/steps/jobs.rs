@@ -49,7 +49,7 @@ impl FrontDoor {
 
     /// The head of an answer has come: it may name an execution, or its body may.
     pub(super) fn watch_for_jobs(&self, response: &ResponseHeader, ctx: &mut Context) {
-        if ctx.class() != RequestClass::Process
+        if !ctx.may_begin_job
             || !response.status.is_success()
             || !runs_on_several(&ctx.snapshot.config)
         {
@@ -92,11 +92,15 @@ impl FrontDoor {
     }
 }
 
-/// Whether upstreams beside the main run processes, so that it matters which of them began one.
+/// Whether upstreams beside the main run processes, so that it matters which of them began one. A
+/// rule may give a process another class, or upstreams of its own.
 fn runs_on_several(config: &Config) -> bool {
-    let is_sent_elsewhere =
-        |action: &RouteAction| matches!(action, RouteAction::Send { group: Some(_), .. });
-    config.classes[RequestClass::Process].served_by != ServedBy::Main
+    let is_elsewhere = |class: RequestClass| config.classes[class].served_by != ServedBy::Main;
+    let is_sent_elsewhere = |action: &RouteAction| match action {
+        RouteAction::Send { class, group } => group.is_some() || class.is_some_and(is_elsewhere),
+        RouteAction::Refuse | RouteAction::Allow => false,
+    };
+    is_elsewhere(RequestClass::Process)
         || config
             .routes
             .iter()

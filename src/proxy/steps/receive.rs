@@ -194,6 +194,7 @@ fn classify(session: &Session, ctx: &mut Context) {
         &ctx.snapshot.config.geoserver.context,
         evidence.as_deref(),
     );
+    ctx.may_begin_job = ctx.class() == RequestClass::Process;
 }
 
 /// Gives short processes their class, unless a rule has given the request one.
@@ -204,6 +205,7 @@ fn shorten(ctx: &mut Context) {
         .is_some_and(|index| config.routes[index].gives_class());
     if !has_class_of_rule {
         config.shorten(&mut ctx.classified);
+        ctx.may_begin_job = ctx.class() == RequestClass::Process;
     }
 }
 
