@@ -64,7 +64,7 @@ fn of_order(parts: &[&[u8]], request: &RequestHead<'_>, body: SentBody<'_>) -> O
     };
     match order {
         [b"masstruncate", ..] => Some(repeated(request, body).unwrap_or(Truncation::All)),
-        [b"seed", layer] => match task(body) {
+        [b"seed", layer] => match task(request, body) {
             Task::Seed | Task::Kill => None,
             Task::Truncate => Some(repeated(request, body).unwrap_or_else(|| tile_layer(layer))),
             // A reseed draws new tiles over old ones, and only in the cache of one GeoServer.
@@ -108,31 +108,65 @@ enum Task {
     Other,
 }
 
-/// The task that a form, an XML or a JSON document orders.
-fn task(body: SentBody<'_>) -> Task {
+/// The task that a form, an XML or a JSON document orders. GeoWebCache also takes the values of a
+/// form from the query, and which of the three it reads depends on its version.
+fn task(request: &RequestHead<'_>, body: SentBody<'_>) -> Task {
     let Some(body) = body.whole() else {
         return Task::Other;
     };
-    let words: Vec<u8> = percent_decode(body)
-        .filter(|byte| !byte.is_ascii_whitespace() && *byte != b'"')
-        .map(|byte| byte.to_ascii_lowercase())
-        .collect();
-    let has = |word: &str| {
-        words
-            .windows(word.len())
-            .any(|part| part == word.as_bytes())
+    let query = request.target.splitn(2, |byte| *byte == b'?').nth(1);
+    let mut types = match body.trim_ascii_start().first() {
+        Some(b'<') => types_in(body, b"<type", b">", b"<"),
+        Some(b'{') => types_in(body, b"\"type\"", b":\"", b"\""),
+        _ => Vec::new(),
     };
-    let has_type = |word: &str| {
-        has(&format!("type={word}"))
-            || has(&format!("<type>{word}<"))
-            || has(&format!("type:{word}"))
-    };
-    match () {
-        () if has_type("truncate") => Task::Truncate,
-        () if has_type("seed") && !has_type("reseed") => Task::Seed,
-        () if words.starts_with(b"kill_all=") => Task::Kill,
-        () => Task::Other,
+    for pairs in [query.unwrap_or_default(), body] {
+        types.extend(types_in_form(pairs));
     }
+    match types.as_slice() {
+        types if types.iter().any(|name| name == b"truncate") => Task::Truncate,
+        [] if body.starts_with(b"kill_all=") => Task::Kill,
+        [] => Task::Other,
+        types if types.iter().all(|name| name == b"seed") => Task::Seed,
+        _ => Task::Other,
+    }
+}
+
+/// The texts that stand behind `key` in a document, between `before` and `behind`, without blanks
+/// and in lower case. A document in which other texts may stand for these has an empty one.
+fn types_in(document: &[u8], key: &[u8], before: &[u8], behind: &[u8]) -> Vec<Vec<u8>> {
+    let text = folded(document);
+    let has = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
+    let value = |at: usize| {
+        let rest = text[at + key.len()..].strip_prefix(before)?;
+        let end = rest
+            .windows(behind.len())
+            .position(|window| window == behind)?;
+        Some(rest[..end].to_vec())
+    };
+    let named = text
+        .windows(key.len())
+        .enumerate()
+        .filter(|(_, window)| *window == key)
+        .map(|(at, _)| value(at).unwrap_or_default());
+    // References, sections, comments, and the escapes of JSON.
+    let has_others = has(b"&") || has(b"<!") || has(b"\\");
+    named.chain(has_others.then(Vec::new)).collect()
+}
+
+/// The values of `type` in the pairs of a form. GeoWebCache decodes a form before it splits it.
+fn types_in_form(pairs: &[u8]) -> Vec<Vec<u8>> {
+    let decoded: Vec<u8> = percent_decode(pairs).collect();
+    decoded
+        .split(|byte| *byte == b'&' || byte.is_ascii_whitespace())
+        .filter_map(|pair| Some(folded(pair).strip_prefix(b"type=")?.to_vec()))
+        .collect()
+}
+
+/// The text without blanks and in lower case.
+fn folded(text: &[u8]) -> Vec<u8> {
+    let letters = text.iter().filter(|byte| !byte.is_ascii_whitespace());
+    letters.map(u8::to_ascii_lowercase).collect()
 }
 
 /// Features that were changed by WFS or by OGC API Features.
@@ -254,6 +288,8 @@ mod tests {
                 "{\"seedRequest\": {\"type\" : \"truncate\"}}",
             ),
             ("seed/geor:roads", "zoomStart=0&type=truncate&zoomStop=3"),
+            ("seed/geor:roads?type=truncate&minX=", ""),
+            ("seed/geor:roads?type=truncate&minX=", "type=seed"),
         ] {
             let [Truncation::Repeat(call)] = &order(target, body)[..] else {
                 panic!("{target} is not repeated");
@@ -284,6 +320,15 @@ mod tests {
                 "seed/geor%3Aroads.xml",
                 "<seedRequest><type>&#115;eed</type></seedRequest>",
             ),
+            (
+                "seed/geor:roads.xml",
+                "<seedRequest><type>seed</type><type x='y'>truncate</type></seedRequest>",
+            ),
+            (
+                "seed/geor:roads.json",
+                "{\"seedRequest\":{\"type\":\"seed\",\"\\u0074ype\":\"truncate\"}}",
+            ),
+            ("seed/geor:roads?type=reseed", "type=seed&zoomStart=0"),
             ("layers/geor:roads.xml", "<GeoServerLayer/>"),
         ] {
             assert_eq!(order(target, body), tiles_of("geor:roads"), "{target}");
@@ -298,6 +343,11 @@ mod tests {
                 "seed/geor:roads.xml",
                 "<seedRequest><name>truncate_me</name><type>seed</type></seedRequest>",
             ),
+            (
+                "seed/prototype:roads.json",
+                "{\"seedRequest\": {\"name\": \"prototype:roads\", \"type\": \"SEED\"}}",
+            ),
+            ("seed/geor:roads", "zoomStart=0&type=seed"),
             ("seed/geor:roads", "kill_all=all"),
             ("reload", "reload_configuration=1"),
         ] {
