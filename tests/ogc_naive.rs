@@ -1,5 +1,6 @@
 //! Compares the classifier with a simple, slow oracle. Both agree on plain requests, and no
-//! spelling of a write, of administration or of a process is classified as a read.
+//! spelling of a write, of administration or of a process is classified as a read. The tiles that
+//! GeoServer drops because of a request are dropped from every other tile cache.
 
 #[path = "ogc_naive/bodies.rs"]
 mod bodies;
@@ -11,12 +12,18 @@ mod harness;
 mod hostile;
 #[path = "ogc_shared/oracle/mod.rs"]
 mod oracle;
+#[path = "ogc_naive/orders.rs"]
+mod orders;
 #[path = "ogc_naive/plain.rs"]
 mod plain;
+#[path = "ogc_naive/reads.rs"]
+mod reads;
 #[path = "ogc_naive/refusals.rs"]
 mod refusals;
 #[path = "ogc_shared/spelling.rs"]
 mod spelling;
+#[path = "ogc_shared/table.rs"]
+mod table;
 
 use geofront::ogc::{CatalogEffect, RequestClass, Service};
 use oracle::{Meaning, meanings};
@@ -46,6 +53,16 @@ proptest! {
     }
 
     #[test]
+    fn no_read_with_the_words_of_a_write_elsewhere_is_a_read(request in reads::request()) {
+        harness::check(&request);
+    }
+
+    #[test]
+    fn no_order_and_no_edit_leaves_an_old_tile_in_another_cache(request in orders::request()) {
+        harness::check(&request);
+    }
+
+    #[test]
     fn no_spelling_of_a_refused_request_gets_around_the_rule(request in hostile::request()) {
         refusals::check(&request);
     }
@@ -54,4 +71,9 @@ proptest! {
     fn a_plain_request_fits_the_rules_about_it_and_no_others(request in plain::request()) {
         refusals::check_plain(&request);
     }
+}
+
+#[test]
+fn every_rule_that_calls_something_a_read_has_an_example() {
+    reads::check_that_every_rule_has_an_example();
 }

@@ -9,7 +9,7 @@ use crate::oracle::Request;
 use crate::spelling::{Spelling, spelling};
 
 /// Addresses of every part of GeoServer, below its context.
-const ADDRESSES: [&str; 82] = [
+const ADDRESSES: [&str; 94] = [
     "",
     "ows",
     "wms",
@@ -92,6 +92,18 @@ const ADDRESSES: [&str; 82] = [
     "pdf/geor/wfs",
     "geor/pdf/create.json",
     "ogc/maps/v1/collections/a/styles/b/map/info",
+    "gwc/service/wmts/rest/WMTSCapabilities.xml",
+    "gwc/service/wmts/rest/a/b/c/1/2/3/4/5",
+    "gwc/service/tms/1.0.0",
+    "ogc/coverages/v1/collections/a/coverage",
+    "ogc/tiles/v1/collections/a/tiles/b/1/2/3",
+    "gsr/services/a/MapServer/legend",
+    "gsr/services/a/MapServer/0/query",
+    "schemas/wfs/1.1.0/wfs.xsd",
+    "openlayers3/ol.js",
+    "oauth2/authorization/a",
+    "gwc/rest/layers/a.xml",
+    "gwc/rest/seed/geor:roads",
 ];
 
 const NAMES: [&str; 26] = [

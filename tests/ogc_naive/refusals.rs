@@ -73,11 +73,10 @@ pub(crate) fn check(request: &Request) {
                 subject.classified()
             );
         }
+        let paths = oracle::paths_below(request);
         for pattern in PATTERNS {
             let form = PathPattern::parse(pattern).expect("a pattern");
-            let is_there = oracle::paths_below(request)
-                .iter()
-                .any(|segments| naive_fits(pattern, segments));
+            let is_there = paths.iter().any(|segments| naive_fits(pattern, segments));
             assert!(
                 !is_there || subject.fits_path(&form) >= Fit::Possible,
                 "{pattern} is what some server reads in {}",
@@ -105,11 +104,10 @@ pub(crate) fn check_plain(request: &Request) {
                 request.target.escape_ascii()
             );
         }
+        let paths = oracle::paths_below(request);
         for pattern in PATTERNS {
             let form = PathPattern::parse(pattern).expect("a pattern");
-            let is_it = oracle::paths_below(request)
-                .iter()
-                .any(|segments| naive_fits(pattern, segments));
+            let is_it = paths.iter().any(|segments| naive_fits(pattern, segments));
             let fit = subject.fits_path(&form);
             assert!(
                 if is_it {

@@ -11,6 +11,8 @@ use std::hint::black_box;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use geofront::catalog_writes::tiles::{SentBody, made_old};
+use geofront::cluster::Truncation;
 use geofront::config::{Config, MapEnvironment};
 use geofront::named_upstream::changes_nothing_shared;
 use geofront::ogc::{
@@ -18,15 +20,18 @@ use geofront::ogc::{
     classify, error_shape, normalise_path, retry,
 };
 
-use crate::oracle::{self, Request};
+use crate::oracle::{self, Meaning, OldTiles, Request};
 
 /// Returns whether a process passes for a short one, where `gs:Buffer` is declared short.
 pub(crate) fn is_short(found: &Classified) -> bool {
-    static CONFIG: OnceLock<Config> = OnceLock::new();
-    let config = CONFIG.get_or_init(|| config_with("gs:Buffer"));
     let mut settled = *found;
-    config.shorten(&mut settled);
+    config().shorten(&mut settled);
     settled.class != found.class
+}
+
+fn config() -> &'static Config {
+    static CONFIG: OnceLock<Config> = OnceLock::new();
+    CONFIG.get_or_init(|| config_with("gs:Buffer"))
 }
 
 /// A configuration that declares one process short.
@@ -186,54 +191,55 @@ pub(crate) fn check(request: &Request) {
         ),
     }
 
-    if let Some(meaning) = oracle::meanings(request)
-        .into_iter()
-        .find(oracle::Meaning::acts)
-    {
-        let input = input_of(request);
-        let text = input.escape_ascii();
+    let meanings = oracle::meanings(request);
+    check_meanings(request, &found, &meanings);
+    check_named(request, &found, &meanings);
+    check_old_tiles(request, &found);
+}
+
+/// Checks that nothing which some server reads in the request passes for something milder.
+fn check_meanings(request: &Request, found: &Classified, meanings: &[Meaning]) {
+    let text = || input_of(request).escape_ascii().to_string();
+    if let Some(meaning) = meanings.iter().find(|meaning| meaning.acts()) {
         assert!(
             !found.class.is_read(),
-            "{text}\nis taken for {found:?}, and some server takes it for {meaning:?}"
+            "{}\nis taken for {found:?}, and some server takes it for {meaning:?}",
+            text()
         );
         assert_ne!(
             retry(found.class, &request.method, found.clarity),
             Retryable::Yes,
-            "{text}\nmay be repeated as {found:?}, and some server takes it for {meaning:?}"
+            "{}\nmay be repeated as {found:?}, and some server takes it for {meaning:?}",
+            text()
         );
     }
-    let long = oracle::meanings(request)
-        .into_iter()
-        .find(|meaning| meaning.acts() && (meaning.is_long || meaning.changes_something()));
+    let is_long =
+        |meaning: &&Meaning| meaning.acts() && (meaning.is_long || meaning.changes_something());
+    let long = meanings.iter().find(is_long);
     assert!(
-        long.is_none() || !is_short(&found),
+        long.is_none() || !is_short(found),
         "{}\npasses for a short process as {found:?}, and some server takes it for {long:?}",
-        input_of(request).escape_ascii()
+        text()
     );
-    let work = oracle::meanings(request)
-        .into_iter()
-        .find(oracle::Meaning::is_work);
+    let work = meanings.iter().find(|meaning| meaning.is_work());
     assert!(
         work.is_none() || !found.is_light,
         "{}\npasses for a light request as {found:?}, and some server takes it for {work:?}",
-        input_of(request).escape_ascii()
+        text()
     );
-    check_named(request, &found);
     // Replicas serve reads, and processes where they are configured to.
     let may_leave_the_main =
         found.class.is_read() || found.class == RequestClass::Process && !found.stays_on_main();
-    let change = oracle::meanings(request)
-        .into_iter()
-        .find(oracle::Meaning::changes_something);
+    let change = meanings.iter().find(|meaning| meaning.changes_something());
     assert!(
         change.is_none() || !may_leave_the_main,
         "{}\nmay go to a replica as {found:?}, and some server takes it for {change:?}",
-        input_of(request).escape_ascii()
+        text()
     );
 }
 
 /// Checks that what may be asked of a named replica changes nothing but its own tile cache.
-fn check_named(request: &Request, found: &Classified) {
+fn check_named(request: &Request, found: &Classified, meanings: &[Meaning]) {
     if !changes_nothing_shared(&head(request), found, &request.context) {
         return;
     }
@@ -245,19 +251,62 @@ fn check_named(request: &Request, found: &Classified) {
             ["gwc", "rest", "seed", ..] | ["gwc", "rest", "masstruncate"]
         )
     };
-    let change = oracle::meanings(request)
-        .into_iter()
-        .find(|meaning| match meaning.class {
-            RequestClass::Transaction => true,
-            RequestClass::Process => meaning.acts(),
-            RequestClass::Admin => {
-                !is_safe && !oracle::paths_below(request).iter().all(is_of_cache)
-            }
-            _ => false,
-        });
+    let change = meanings.iter().find(|meaning| match meaning.class {
+        RequestClass::Transaction => true,
+        RequestClass::Process => meaning.acts(),
+        RequestClass::Admin => !is_safe && !oracle::paths_below(request).iter().all(is_of_cache),
+        _ => false,
+    });
     assert!(
         change.is_none(),
         "{}\nmay name a replica as {found:?}, and some server takes it for {change:?}",
         input_of(request).escape_ascii()
     );
+}
+
+/// Checks that every tile cache drops what the GeoServer that serves the request drops from its
+/// own. A request that is not read with certainty (`unknown`) gives no such orders.
+fn check_old_tiles(request: &Request, found: &Classified) {
+    let config = config();
+    if request.context != config.geoserver.context || found.class == RequestClass::Unknown {
+        return;
+    }
+    let old = oracle::old_tiles(request);
+    if old.is_empty() {
+        return;
+    }
+    let body = match request.coding {
+        None => SentBody::Whole(&request.body),
+        Some(_) => SentBody::Partly,
+    };
+    let made = made_old(&head(request), found, body, config);
+    for tiles in old {
+        assert!(
+            made.iter()
+                .any(|truncation| covers(truncation, &tiles, request)),
+            "{}\nas {found:?} drops {made:?} from every cache, and GeoServer drops {tiles:?} from its own",
+            input_of(request).escape_ascii()
+        );
+    }
+}
+
+fn covers(truncation: &Truncation, tiles: &OldTiles, request: &Request) -> bool {
+    match truncation {
+        Truncation::All => true,
+        Truncation::TileLayer(layer) => *tiles == OldTiles::OfLayer(layer.clone()),
+        Truncation::Features { workspace, layer } => {
+            let of_features = OldTiles::OfFeatures {
+                workspace: Some(workspace.clone()),
+                name: layer.clone(),
+            };
+            *tiles == of_features
+        }
+        Truncation::Repeat(call) => {
+            let is_same = call.target.as_bytes() == request.target
+                && call.content_type == request.content_type
+                && call.body == request.body;
+            is_same && matches!(tiles, OldTiles::OfOrder | OldTiles::OfLayer(_))
+        }
+        Truncation::Workspaces(_) => false,
+    }
 }

@@ -61,7 +61,13 @@ struct Habits {
 /// The segments of `path` as the different servers see them.
 pub(super) fn paths(path: &[u8]) -> BTreeSet<Vec<String>> {
     let mut all = BTreeSet::new();
-    for order in ORDERS {
+    // No step changes such a path.
+    let is_read_alike = !path
+        .iter()
+        .any(|byte| matches!(byte, b'%' | b';' | b'\\' | b'.'))
+        && !path.windows(2).any(|pair| pair == b"//");
+    let orders = if is_read_alike { &ORDERS[..1] } else { &ORDERS };
+    for order in orders {
         for bits in 0..8_u8 {
             let habits = Habits {
                 decoded_slash_separates: bits & 1 != 0,
@@ -72,6 +78,16 @@ pub(super) fn paths(path: &[u8]) -> BTreeSet<Vec<String>> {
         }
     }
     all
+}
+
+/// The segments of `path` as most servers see them.
+pub(super) fn usual_path(path: &[u8]) -> Vec<String> {
+    let habits = Habits {
+        decoded_slash_separates: false,
+        backslash_separates: false,
+        keeps_empty: false,
+    };
+    segments(path, ORDERS[0], habits)
 }
 
 fn segments(path: &[u8], order: &[Step], habits: Habits) -> Vec<String> {

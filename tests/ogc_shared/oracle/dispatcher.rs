@@ -1,10 +1,12 @@
 //! The rules at each place: the dispatcher's for service and operation, and the simpler ones of the
 //! other places.
 
+use std::cell::OnceCell;
+
 use geofront::ogc::RequestClass;
 
 use super::container::{self, Parameters};
-use super::documents::{self, Payload};
+use super::documents::{self, Edit, Payload};
 use super::mapping::Place;
 use super::text::{equals_ignore_case, key, trimmed};
 use super::{Meaning, Request, multipart, operations};
@@ -16,8 +18,32 @@ struct Body {
     payload: Option<Payload>,
 }
 
-/// The meanings of `request` at `place`.
-pub(super) fn at(place: &Place, request: &Request, query: &[u8]) -> Vec<Meaning> {
+/// A request without its path, whose body is read once for all places.
+#[derive(Debug)]
+pub(super) struct Content<'r> {
+    request: &'r Request,
+    /// The parameters of the query as the different servers see them.
+    parameters: Vec<Parameters>,
+    bodies: OnceCell<Vec<Body>>,
+}
+
+impl<'r> Content<'r> {
+    pub(super) fn of(request: &'r Request, query: &[u8]) -> Self {
+        Self {
+            request,
+            parameters: container::parameters(query),
+            bodies: OnceCell::new(),
+        }
+    }
+
+    fn bodies(&self) -> &[Body] {
+        self.bodies.get_or_init(|| bodies(self.request))
+    }
+}
+
+/// The meanings of a request with this `content` at `place`.
+pub(super) fn at(place: &Place, content: &Content<'_>) -> Vec<Meaning> {
+    let request = content.request;
     let reads = matches!(request.method.as_str(), "GET" | "HEAD");
     match place {
         Place::Always(class) => vec![Meaning::of_class(*class)],
@@ -28,8 +54,8 @@ pub(super) fn at(place: &Place, request: &Request, query: &[u8]) -> Vec<Meaning>
         Place::Printing { name } => vec![printing(name, &request.method)],
         Place::OgcApi { segments } => vec![ogc_api(segments, &request.method)],
         Place::Gsr { segments } => vec![gsr(segments, &request.method)],
-        Place::Tiles { segments } => tiles(segments, request, query),
-        Place::Ows { segments } => ows(segments, request, query),
+        Place::Tiles { segments } => tiles(segments, content),
+        Place::Ows { segments } => ows(segments, content),
     }
 }
 
@@ -62,23 +88,47 @@ fn printing(name: &str, method: &str) -> Meaning {
     }
 }
 
-fn ows(segments: &[String], request: &Request, query: &[u8]) -> Vec<Meaning> {
+fn ows(segments: &[String], content: &Content<'_>) -> Vec<Meaning> {
     let Some((service, operation)) = address(segments) else {
         return vec![Meaning::of_class(RequestClass::Ui)];
     };
     let mut found = Vec::new();
-    for body in bodies(request) {
-        for parameters in container::parameters(query) {
-            let parameters: Parameters = parameters
-                .into_iter()
-                .chain(body.fields.iter().cloned())
-                .collect();
+    for body in content.bodies() {
+        for parameters in &content.parameters {
+            let parameters: Parameters = parameters.iter().chain(&body.fields).cloned().collect();
             found.extend(dispatched(
                 service,
                 operation.as_deref(),
                 &parameters,
                 body.payload.as_ref(),
             ));
+        }
+    }
+    found
+}
+
+/// Returns the edits of features that GeoServer makes for a request at the dispatcher. Only a
+/// document has some: the parameters of a Transaction name none.
+pub(super) fn edits(segments: &[String], content: &Content<'_>) -> Vec<Edit> {
+    let Some((service, operation)) = address(segments) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for body in content.bodies() {
+        let Some(payload) = &body.payload else {
+            continue;
+        };
+        let parameters: Parameters = content.parameters[0]
+            .iter()
+            .chain(&body.fields)
+            .cloned()
+            .collect();
+        let read = dispatched(service, operation.as_deref(), &parameters, Some(payload));
+        let is_transaction = |meaning: &Meaning| {
+            meaning.service == Some("WFS") && meaning.operation.as_deref() == Some("transaction")
+        };
+        if read.iter().any(is_transaction) {
+            found.extend(payload.edits.iter().cloned());
         }
     }
     found
@@ -376,7 +426,8 @@ fn runs_import(parameters: &Parameters, payload: Option<&Payload>) -> bool {
 }
 
 /// GeoWebCache has no writes at its tile services.
-fn tiles(segments: &[String], request: &Request, query: &[u8]) -> Vec<Meaning> {
+fn tiles(segments: &[String], content: &Content<'_>) -> Vec<Meaning> {
+    let request = content.request;
     let is_form = request
         .content_type
         .as_deref()
@@ -386,7 +437,7 @@ fn tiles(segments: &[String], request: &Request, query: &[u8]) -> Vec<Meaning> {
         return vec![Meaning::of_class(RequestClass::Unknown)];
     }
     let mut found = Vec::new();
-    for mut parameters in container::parameters(query) {
+    for mut parameters in content.parameters.iter().cloned() {
         if is_post {
             parameters.extend(
                 container::form(&request.body, "")

@@ -11,6 +11,8 @@ pub(super) struct Element {
     /// Names without their prefixes, values with their references resolved.
     pub(super) attributes: Vec<(String, String)>,
     depth: usize,
+    /// Of its name; empty without one.
+    prefix: String,
     /// The namespace that its prefix stands for.
     namespace: String,
     /// The letters behind its tag, up to the next tag of an element.
@@ -39,6 +41,17 @@ pub(super) struct Payload {
     pub(super) processes: Vec<String>,
     /// The addresses of its inputs.
     pub(super) references: Vec<String>,
+    /// The edits of a Transaction.
+    pub(super) edits: Vec<Edit>,
+}
+
+/// One action of a Transaction on features.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Edit {
+    /// On features of a type; the prefix is empty without one.
+    Features { prefix: String, name: String },
+    /// On features that the document does not name.
+    Anything,
 }
 
 /// A document's root, in each way that its letters may be read.
@@ -119,7 +132,87 @@ fn payload(elements: &[Element], root: &Element) -> Option<Payload> {
         references: addresses
             .filter_map(|element| element.attribute("href").map(str::to_owned))
             .collect(),
+        edits: edits(elements, root),
     })
+}
+
+/// The actions of the Transaction `root`.
+fn edits(elements: &[Element], root: &Element) -> Vec<Edit> {
+    let at = elements
+        .iter()
+        .position(|element| std::ptr::eq(element, root));
+    let Some(at) = at.filter(|_| root.name == "Transaction") else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for action in children(elements, at) {
+        let element = &elements[action];
+        match element.name.as_str() {
+            "Insert" | "Replace" => add_features(elements, action, &mut found),
+            "Update" | "Delete" => {
+                let name = element.attribute("typeName").map(str::trim);
+                found.extend(name.map(|name| {
+                    let (prefix, name) = name.split_once(':').unwrap_or(("", name));
+                    edit_of(prefix, name)
+                }));
+            }
+            "Native" => found.push(Edit::Anything),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Features may be wrapped in collections.
+fn add_features(elements: &[Element], at: usize, found: &mut Vec<Edit>) {
+    let wrappers = [
+        "FeatureCollection",
+        "featureMember",
+        "featureMembers",
+        "member",
+    ];
+    for child in children(elements, at) {
+        let element = &elements[child];
+        if wrappers.contains(&element.name.as_str()) {
+            add_features(elements, child, found);
+        } else if element.name != "Filter" {
+            found.push(edit_of(&element.prefix, &element.name));
+        }
+    }
+}
+
+fn edit_of(prefix: &str, name: &str) -> Edit {
+    let is_plain = |text: &str| !text.contains([',', '{', '(', ':', ' ']);
+    if is_plain(prefix) && is_plain(name) && !name.is_empty() {
+        Edit::Features {
+            prefix: prefix.to_owned(),
+            name: name.to_owned(),
+        }
+    } else {
+        Edit::Anything
+    }
+}
+
+/// The positions of the elements directly in the one at `at`.
+fn children(elements: &[Element], at: usize) -> Vec<usize> {
+    let depth = elements[at].depth;
+    (at + 1..elements.len())
+        .take_while(|&below| elements[below].depth > depth)
+        .filter(|&below| elements[below].depth == depth + 1)
+        .collect()
+}
+
+/// The texts of all elements of this name in a document.
+pub(super) fn texts_of(body: &[u8], name: &str) -> Vec<String> {
+    let is_it = |element: &Element| element.name == name;
+    let of_text = |text: String| {
+        elements(&text)
+            .into_iter()
+            .filter(is_it)
+            .collect::<Vec<_>>()
+    };
+    let found = document_texts(body).into_iter().flat_map(of_text);
+    found.map(|element| element.text).collect()
 }
 
 /// As it stands; and where a charset of two bytes a letter is declared, with each first byte taking
@@ -212,6 +305,7 @@ fn elements(text: &str) -> Vec<Element> {
                 .unwrap_or_default();
             elements.push(Element {
                 depth,
+                prefix: prefix.to_owned(),
                 namespace,
                 text: text_of(&rest[end..]),
                 ..element(tag)
@@ -302,6 +396,7 @@ fn element(tag: &str) -> Element {
         name: local(&tag[..name_end]).to_owned(),
         attributes,
         depth: 0,
+        prefix: String::new(),
         namespace: String::new(),
         text: String::new(),
     }

@@ -15,13 +15,16 @@ mod dispatcher;
 mod documents;
 mod mapping;
 mod multipart;
+mod old_tiles;
 mod operations;
 mod text;
 
 use std::io::Read;
 
+use self::dispatcher::Content;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use geofront::ogc::RequestClass;
+pub(crate) use old_tiles::{OldTiles, old_tiles};
 #[allow(
     unused_imports,
     reason = "one of the two crates that share this asks for it"
@@ -152,6 +155,7 @@ fn unpacked(request: &Request) -> Option<Request> {
 
 fn meanings_of(request: &Request) -> Vec<Meaning> {
     let (path, query) = container::split_target(&request.target);
+    let content = Content::of(request, query);
     let mut found = Vec::new();
     if request.method == "OPTIONS" && path == b"*" {
         return vec![Meaning::of_class(RequestClass::Static)];
@@ -173,11 +177,11 @@ fn meanings_of(request: &Request) -> Vec<Meaning> {
             continue;
         }
         for place in places.usual {
-            found.extend(dispatcher::at(&place, request, query));
+            found.extend(dispatcher::at(&place, &content));
         }
         for place in places.unusual {
             found.extend(
-                dispatcher::at(&place, request, query)
+                dispatcher::at(&place, &content)
                     .into_iter()
                     .filter(Meaning::acts),
             );
