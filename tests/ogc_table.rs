@@ -184,8 +184,8 @@ fn an_unknown_request_is_repeated_only_if_no_server_reads_it_as_something_that_a
     }
 }
 
-/// GeoServer's extensions, stable and community, by the names of their folders (2.27, and OGC API
-/// Processes of 2.28).
+/// GeoServer's extensions by the names of their folders: the stable ones of 2.27.1 and 2.28.2, and
+/// the community ones of 2.27.1, 2.28.2 and 3.0.0.
 const EXTENSIONS: &str = "app-schema authkey charts control-flow css csw db2 dxf excel feature-pregeneralized gdal geofence \
     geopkg-output grib gwc-s3 h2 importer inspire jp2k libjpeg-turbo mapml mbstyle metadata mongodb monitor mysql netcdf \
     netcdf-out ogcapi-features ogr oracle params-extractor printing querylayer rat security sldService sqlserver vectortiles \
@@ -197,7 +197,9 @@ const EXTENSIONS: &str = "app-schema authkey charts control-flow css csw db2 dxf
     netcdf-ghrsst notification nsg-profiles ogcapi-changeset ogcapi-coverages ogcapi-dggs ogcapi-images ogcapi-maps \
     ogcapi-processes ogcapi-styles ogcapi-tiled-features ogcapi-tiles oseo proxy-base-ext rest-ext rest-openapi rest-upload \
     s3-geotiff schemaless-features smart-data-loader solr spatialjson stac-datastore taskmanager vector-mosaic vsi web-ogr \
-    notification-common notification-geonode singlestore wps-download-netcdf web-service-auth webp wfs-freemarker wps-longitudinal-profile wps-remote";
+    notification-common notification-geonode singlestore wps-download-netcdf web-service-auth webp wfs-freemarker wps-longitudinal-profile wps-remote \
+    excel-core excel-wfs excel-wps oidc \
+    duckdb gwc-gcs-blob ogcapi-3d-geovolumes pmtiles-store png-wind wps-openai";
 
 #[test]
 fn the_manual_lists_each_extension_of_geoserver_as_covered_or_not() {
