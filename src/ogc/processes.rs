@@ -9,7 +9,7 @@
 
 use quick_xml::events::BytesStart;
 
-use super::tags::{Tag, Tags};
+use super::tags::{Tag, Tags, is_name};
 use super::word::{Encoding, Word, decode};
 use crate::hash::fnv1a;
 
@@ -284,6 +284,9 @@ fn response_form(element: &BytesStart<'_>) -> Option<Processes> {
     }
     for attribute in element.attributes() {
         let attribute = attribute.ok()?;
+        if !is_name(attribute.key.as_ref()) {
+            return None;
+        }
         let name = attribute.key.local_name();
         let stays = STAYS
             .iter()

@@ -40,8 +40,8 @@ impl<'d> Tags<'d> {
     pub(super) fn next(&mut self) -> Option<Tag<'d>> {
         loop {
             match self.event()? {
-                Event::Start(element) => return Some(Tag::Start(element)),
-                Event::Empty(element) => return Some(Tag::Empty(element)),
+                Event::Start(element) => return has_name(&element).then_some(Tag::Start(element)),
+                Event::Empty(element) => return has_name(&element).then_some(Tag::Empty(element)),
                 Event::End(_) => return Some(Tag::End),
                 Event::Eof => return Some(Tag::EndOfDocument),
                 Event::DocType(_) => return None,
@@ -76,6 +76,18 @@ impl<'d> Tags<'d> {
     }
 }
 
+fn has_name(element: &BytesStart<'_>) -> bool {
+    is_name(element.name().as_ref())
+}
+
+/// True if `name` is one that every parser accepts: a local name, with a prefix or without.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    let is_letter =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(byte) || !byte.is_ascii();
+    let colons = name.iter().filter(|&&byte| byte == b':').count();
+    !name.is_empty() && colons <= 1 && name.iter().all(is_letter)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +113,7 @@ mod tests {
         assert_eq!(tags(document), "</>");
         assert_eq!(tags("<!DOCTYPE a><a/>"), "?");
         assert_eq!(tags("<a></b>"), "<?");
+        assert_eq!(tags("<a:b/><a::b/>"), "/?");
         assert_eq!(tags(&"<a/>".repeat(MAX_EVENTS)).len(), MAX_EVENTS + 1);
     }
 

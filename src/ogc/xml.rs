@@ -12,6 +12,7 @@ use quick_xml::name::{Namespace, ResolveResult};
 use super::charset;
 use super::map_image::MapImage;
 use super::processes::{self, Processes};
+use super::tags::is_name;
 use super::version;
 use super::word::{Ambiguous, Encoding, Word};
 
@@ -157,6 +158,9 @@ fn see(
     body_depth: &mut Option<usize>,
     root: &mut Option<Root>,
 ) -> Option<()> {
+    if !is_name(element.name().as_ref()) {
+        return None;
+    }
     if element.local_name().as_ref() == b"Body" {
         let is_soap = match namespace {
             ResolveResult::Bound(Namespace(uri)) => SOAP_NAMESPACES.contains(uri),
@@ -234,14 +238,6 @@ fn letters_of(declaration: &BytesDecl<'_>) -> Option<Letters> {
     }
 }
 
-/// True if `name` is one that every parser accepts: a local name, with a prefix or without.
-fn is_name(name: &[u8]) -> bool {
-    let is_letter =
-        |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(byte) || !byte.is_ascii();
-    let colons = name.iter().filter(|&&byte| byte == b':').count();
-    !name.is_empty() && colons <= 1 && name.iter().all(is_letter)
-}
-
 fn read_root(element: &BytesStart<'_>) -> Result<Root, Ambiguous> {
     if !is_name(element.name().as_ref()) {
         return Err(Ambiguous);
@@ -259,6 +255,9 @@ fn read_root(element: &BytesStart<'_>) -> Result<Root, Ambiguous> {
     };
     for attribute in element.attributes() {
         let attribute = attribute.map_err(|_| Ambiguous)?;
+        if !is_name(attribute.key.as_ref()) {
+            return Err(Ambiguous);
+        }
         if attribute.key.as_namespace_binding().is_some() {
             continue;
         }
