@@ -107,7 +107,14 @@ fn at_path(
         let body_prefix = body_prefix.filter(|_| is_read);
         let differs =
             |other: &Route| is_read || !matches!((route, other), (Route::Ows(_), Route::Ows(_)));
-        for other in route::in_workspaces(path, base).filter(differs) {
+        // A server that keeps what others cut off may find no other name before a service's.
+        let behind = if path.has_other_segments() {
+            route::behind_a_parameter(path, base)
+        } else {
+            None
+        };
+        let others = route::in_workspaces(path, base).chain(behind);
+        for other in others.filter(differs) {
             if matches!(other, Route::Ows(address) if address.is_ambiguous)
                 && !matches!(route, Route::Ows(_))
             {

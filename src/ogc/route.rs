@@ -154,7 +154,7 @@ pub(super) fn names_a_service(path: &Path<'_>, base: usize) -> bool {
 
 /// Skips a parameter segment, which the extension params-extractor removes from the path:
 /// `/{workspace}/{layer}/{value}/ows`.
-fn behind_a_parameter(path: &Path<'_>, base: usize) -> Option<Route> {
+pub(super) fn behind_a_parameter(path: &Path<'_>, base: usize) -> Option<Route> {
     mapped(path, base, base + 3).filter(|route| matches!(route, Route::Ows(_)))
 }
 
