@@ -324,13 +324,16 @@ impl Classified {
         }
     }
 
-    /// True if this reading of the path goes to the main, or acts, and `other` would lead the
-    /// request away from there.
+    /// True if this reading of the path goes to the main, acts, or may do anything, and `other`
+    /// would lead the request away from there. Most paths with dots are no address without the
+    /// resolution of the dots, and such a reading runs nothing.
     fn decides_instead_of(&self, other: &Self) -> bool {
         let is_more_harmful = self.class.row().severity > other.class.row().severity;
+        let is_no_address =
+            self.class == RequestClass::Unknown && self.clarity != Clarity::Unreadable;
         may_leave_the_main(other.class)
             && !self.class.is_read()
-            && self.class != RequestClass::Unknown
+            && !is_no_address
             && is_more_harmful
     }
 
