@@ -167,6 +167,11 @@ impl Authority {
         self.shared.route.send_replace(Some(route));
     }
 
+    /// Challenges wait for the next route.
+    pub(crate) fn forget_route(&self) {
+        self.shared.route.send_replace(None);
+    }
+
     pub(crate) fn set_mood(&self, mood: Mood) {
         self.shared.memory.lock().mood = mood;
     }
