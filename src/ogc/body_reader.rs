@@ -11,9 +11,9 @@
 //! explain` gives the same result.
 
 use std::borrow::Cow;
-use std::io::Read;
+use std::io::{self, BufRead, ErrorKind, Read};
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 
 use super::BODY_PREFIX;
 use super::body::{self, BodyKind};
@@ -87,13 +87,14 @@ impl BodyReader {
             return true;
         }
         self.looks += 1;
-        match xml::root(&self.prefix(text)) {
+        let (prefix, end) = self.prefix(text);
+        match xml::root(&prefix) {
             Some(root) if root.is_decided_by_its_end() => {
                 self.needed = NeededPart::Document;
                 text.len() <= self.most
             }
             Some(_) => false,
-            None => !is_last_look,
+            None => !is_last_look && end != UnpackedEnd::Corrupt,
         }
     }
 
@@ -105,7 +106,7 @@ impl BodyReader {
             NeededPart::NothingToBelieve => None,
             NeededPart::Fields => is_all_there.then_some(Cow::Borrowed(text)),
             NeededPart::Document | NeededPart::Root => {
-                let prefix = self.prefix(text);
+                let (prefix, _) = self.prefix(text);
                 let wants_all = self.needed == NeededPart::Document
                     || xml::root(&prefix).is_some_and(|root| root.is_decided_by_its_end());
                 let all = if wants_all && is_all_there {
@@ -118,13 +119,17 @@ impl BodyReader {
         }
     }
 
-    fn prefix<'b>(&self, text: &'b [u8]) -> Cow<'b, [u8]> {
+    /// The beginning of the document, as far as `text` has it.
+    fn prefix<'b>(&self, text: &'b [u8]) -> (Cow<'b, [u8]>, UnpackedEnd) {
         let text = &text[..text.len().min(BODY_PREFIX)];
-        if self.is_packed(text) {
-            Cow::Owned(unpacked(text, BODY_PREFIX).0)
-        } else {
-            Cow::Borrowed(text)
+        if !self.is_packed(text) {
+            return (Cow::Borrowed(text), UnpackedEnd::Whole);
         }
+        let (mut unpacked, end) = unpacked(text, BODY_PREFIX);
+        if end == UnpackedEnd::Corrupt {
+            unpacked = self::unpacked(ByteByByte(text), BODY_PREFIX).0;
+        }
+        (Cow::Owned(unpacked), end)
     }
 
     /// The whole unpacked `text`; `None` if it is broken or longer than the limit.
@@ -132,8 +137,8 @@ impl BodyReader {
         if !self.is_packed(text) {
             return Some(Cow::Borrowed(text));
         }
-        let (unpacked, is_whole) = unpacked(text, self.most);
-        is_whole.then_some(Cow::Owned(unpacked))
+        let (unpacked, end) = unpacked(text, self.most);
+        (end == UnpackedEnd::Whole).then_some(Cow::Owned(unpacked))
     }
 
     /// True if `text` is really compressed. A body that only claims to be compressed is plain text
@@ -146,21 +151,52 @@ impl BodyReader {
 /// The first bytes of a gzip file (RFC 1952). No document begins with them.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// At most `most` bytes of the unpacked `packed`, and whether that is all.
-fn unpacked(packed: &[u8], most: usize) -> (Vec<u8>, bool) {
+/// Where the unpacked text ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UnpackedEnd {
+    Whole,
+    /// At the limit, or with the bytes that have arrived.
+    Cut,
+    /// Before bytes that cannot be unpacked.
+    Corrupt,
+}
+
+/// Offers one byte at a time. A decoder loses what it unpacked together with corrupt bytes, so the
+/// text before them would depend on the pieces in which a body arrived.
+struct ByteByByte<'b>(&'b [u8]);
+
+impl Read for ByteByByte<'_> {
+    fn read(&mut self, part: &mut [u8]) -> io::Result<usize> {
+        self.0.read(part)
+    }
+}
+
+impl BufRead for ByteByByte<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Ok(&self.0[..self.0.len().min(1)])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.0.consume(count);
+    }
+}
+
+/// At most `most` bytes of the unpacked `packed`, and where they end.
+fn unpacked(packed: impl BufRead, most: usize) -> (Vec<u8>, UnpackedEnd) {
     let mut text = Vec::new();
     let mut source = MultiGzDecoder::new(packed).take(most as u64 + 1);
     let mut part = [0; 4096];
-    loop {
+    let end = loop {
         match source.read(&mut part) {
-            Ok(0) => break,
+            Ok(0) if text.len() <= most => break UnpackedEnd::Whole,
+            Ok(0) => break UnpackedEnd::Cut,
             Ok(length) => text.extend_from_slice(&part[..length]),
-            Err(_) => return (text, false),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => break UnpackedEnd::Cut,
+            Err(_) => break UnpackedEnd::Corrupt,
         }
-    }
-    let is_whole = text.len() <= most;
+    };
     text.truncate(most);
-    (text, is_whole)
+    (text, end)
 }
 
 #[cfg(test)]
