@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::admission::{Client, ConcurrencyKeys};
 use crate::balance::{Lease, Watch};
 use crate::catalog_writes::scope;
-use crate::cluster::{About, Cause, Snapshot, Subject, Tried, Upstream};
+use crate::cluster::{About, Cause, Snapshot, Subject, Tried, Truncation, Upstream};
 use crate::config::{ClassConfig, Effort, PeerTrust, RouteRule};
 use crate::metrics::HeldBytes;
 use crate::ogc::{Classified, RequestClass, Retryable};
@@ -290,6 +290,8 @@ pub(super) struct Attempt {
     pub(super) armed: Option<Armed>,
     /// Looks at the body while it passes.
     pub(super) inspector: Option<Box<BodyInspector>>,
+    /// The tiles that the request has made old, unless the answer is an exception report.
+    pub(super) old_tiles: Vec<Truncation>,
     /// Reads the body for the identifiers of executions.
     pub(super) job_reader: Option<Box<Sniffer>>,
     /// Compresses the body while it passes.
@@ -341,6 +343,7 @@ impl Attempt {
             progress: AttemptProgress::Connecting,
             armed: None,
             inspector: None,
+            old_tiles: Vec::new(),
             job_reader: None,
             encoder: None,
             is_success: false,

@@ -101,21 +101,24 @@ impl Rig {
             .collect()
     }
 
-    /// A road is added by WFS, with these words around it.
+    /// A road is added by WFS, with this prefix.
     async fn add_road(&self, prefix: &str) {
+        let answer = self.insert(&format!("{prefix}:roads")).await;
+        assert!(answer.contains("TransactionResponse"), "{answer}");
+    }
+
+    /// A feature of this type is inserted by WFS. Returns the answer.
+    async fn insert(&self, name: &str) -> String {
+        let (prefix, _) = name.split_once(':').unwrap();
         let body = format!(
             "<wfs:Transaction service=\"WFS\" version=\"1.1.0\" xmlns:wfs=\"http://www.opengis.net/wfs\" \
-             xmlns:{prefix}=\"http://geor\"><wfs:Insert><{prefix}:roads/></wfs:Insert></wfs:Transaction>"
+             xmlns:{prefix}=\"http://geor\"><wfs:Insert><{name}/></wfs:Insert></wfs:Transaction>"
         );
         let request = post("/geoserver/wfs", "text/xml", body.as_bytes());
         let answer = self.request(&request).await;
         assert_eq!(answer.status, 200);
-        assert!(
-            answer.text().contains("TransactionResponse"),
-            "{}",
-            answer.text()
-        );
         assert_eq!(answer.served_by(), "main");
+        answer.text().to_string()
     }
 
     /// A group without a workspace and one in it, which contain the roads.
@@ -164,6 +167,21 @@ async fn after_an_edit_of_features_no_replica_answers_an_old_tile_of_the_layer_o
         assert!(tile(replica, OTHER).await.is_hit);
     }
     assert_eq!(rig.app.control.status(Instant::now()).catalog.epoch, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_that_geoserver_refuses_drops_no_tile() {
+    let rig = plan("own").start().await;
+    rig.fill_caches(&[ROADS, OTHER]).await;
+    let answer = rig.insert("feature:no_such_type").await;
+    assert!(answer.contains("ExceptionReport"), "{answer}");
+    // What it had made old would be dropped together with this.
+    rig.add_road("geor").await;
+    rig.until_nothing_is_owed().await;
+    for replica in &rig.replicas {
+        assert!(!rig.is_old_on(replica, ROADS).await);
+        assert!(tile(replica, OTHER).await.is_hit);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

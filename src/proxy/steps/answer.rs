@@ -101,10 +101,13 @@ impl FrontDoor {
             }
         }
         self.take_hint(session, response.status.as_u16(), ctx);
-        self.note_old_tiles(session, response.status.as_u16(), ctx);
+        self.find_old_tiles(session, response.status.as_u16(), ctx);
         self.watch_for_jobs(response, ctx);
         match evidence::judge_head(response, &judged(session, ctx)) {
-            HeadVerdict::Settled(finding) => self.learn(session, ctx, finding),
+            HeadVerdict::Settled(finding) => {
+                self.note_old_tiles(ctx);
+                self.learn(session, ctx, finding)
+            }
             HeadVerdict::Sniff(inspector) => {
                 if let Some(attempt) = &mut ctx.attempt {
                     attempt.inspector = Some(inspector);
@@ -154,6 +157,14 @@ impl FrontDoor {
             return Ok(());
         };
         let finding = inspector.finding(&judged(session, ctx));
+        if let Some(attempt) = ctx
+            .attempt
+            .as_mut()
+            .filter(|_| finding.is_service_exception)
+        {
+            attempt.old_tiles.clear();
+        }
+        self.note_old_tiles(ctx);
         self.learn(session, ctx, finding)
     }
 

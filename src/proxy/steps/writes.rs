@@ -1,6 +1,7 @@
 //! Administration that passes by: hints that the catalog changed, and reads of the authors of
 //! changes.
 
+use std::mem;
 use std::time::Instant;
 
 use http::header::CONTENT_ENCODING;
@@ -70,16 +71,15 @@ impl FrontDoor {
         }
     }
 
-    /// Notes the tiles that a request has made old, when the head of its final answer has come. The
-    /// upstream that answered has dropped them from its own cache, and all other caches owe the
-    /// same. A request that names its upstream concerns that cache alone.
-    pub(super) fn note_old_tiles(&self, session: &Session, status: u16, ctx: &Context) {
+    /// Finds the tiles that a request has made old, when the head of its final answer has come. A
+    /// request that names its upstream concerns the cache of that one alone.
+    pub(super) fn find_old_tiles(&self, session: &Session, status: u16, ctx: &mut Context) {
         let config = &ctx.snapshot.config;
         let is_shared = config.catalog.tile_caches == TileCaches::Shared;
         if is_shared || ctx.class().is_read() || !(200..300).contains(&status) {
             return;
         }
-        let Some(attempt) = ctx.attempt.as_ref().filter(|_| ctx.named.is_none()) else {
+        let Some(attempt) = ctx.attempt.as_mut().filter(|_| ctx.named.is_none()) else {
             return;
         };
         let request = session.req_header();
@@ -89,8 +89,18 @@ impl FrontDoor {
             Some(body) => SentBody::Whole(body),
             None => SentBody::Partly,
         };
+        attempt.old_tiles = tiles::made_old(&head(request), &ctx.classified, body, config);
+    }
+
+    /// Notes the tiles that the request has made old, once it is known that the answer is no
+    /// exception report, or that this will not be known. The upstream that answered has dropped
+    /// them from its own cache, and all other caches owe the same.
+    pub(super) fn note_old_tiles(&self, ctx: &mut Context) {
+        let Some(attempt) = ctx.attempt.as_mut() else {
+            return;
+        };
         let now = Instant::now();
-        for truncation in tiles::made_old(&head(request), &ctx.classified, body, config) {
+        for truncation in mem::take(&mut attempt.old_tiles) {
             self.parts
                 .control
                 .note_truncation(attempt.upstream.id, &truncation, now);
