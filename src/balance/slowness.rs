@@ -19,8 +19,7 @@
 //!   answers took. A standstill shows within a moment.
 //! * An upstream is slow if it is slower than the middle of its peers, with confidence. At most
 //!   half of a cluster can therefore be slow, and a slowdown of all upstreams is attributed to
-//!   none. One that is slow stays so with less confidence, because its peers may be loaded for a
-//!   moment.
+//!   none.
 //! * The share is never less than [`MIN_SHARE`], and old evidence loses weight. About once in
 //!   [`TRIAL_PAUSE`], an upstream with a reduced share is next for a light request, or half as
 //!   often for another if no light ones come. While such a trial goes well, the next follows at
@@ -65,18 +64,15 @@ const STEEPNESS: f64 = 3.0;
 const MEMORY: f64 = 12.0;
 /// Time in which the weight of evidence halves.
 const HALF_LIFE: Duration = Duration::from_secs(5);
-/// Weight of one request without an answer, in answers. With a larger weight, a few long requests
-/// by chance outweigh all answers.
-const UNANSWERED: f64 = 4.0;
+/// Weight of one request without an answer, in answers.
+const UNANSWERED: f64 = 8.0;
 /// Weight of a request that left without an answer, in answers. With a much larger weight, the late
 /// requests of a moderately slow upstream would outweigh its quick answers.
 const TAKEN_AWAY: f64 = 3.0;
 /// Spread of the logarithms of one class's times. That of exponential times is 1.28.
 const SPREAD: f64 = 1.3;
-/// Standard errors by which a difference must exceed the tolerance: of an upstream with its whole
-/// share, and of a slow one.
+/// Standard errors by which a difference must exceed the tolerance.
 const CONFIDENCE: f64 = 1.2;
-const CONFIDENCE_OF_SLOW: f64 = 0.6;
 /// Weight below which a comparison has no result.
 const COMPARABLE: f64 = 4.0;
 /// Maximum number of upstreams that are compared with each other. Of more, only the first are
@@ -497,12 +493,7 @@ fn slower_than(one: &Slowness, other: &Slowness, now: Instant) -> Option<f64> {
         return None;
     }
     let (longer, concurrency) = (longer / weight, concurrency / weight);
-    let confidence = if one.share() < WHOLE {
-        CONFIDENCE_OF_SLOW
-    } else {
-        CONFIDENCE
-    };
-    Some(longer - concurrency.max(0.0) - confidence * SPREAD / weight.sqrt())
+    Some(longer - concurrency.max(0.0) - CONFIDENCE * SPREAD / weight.sqrt())
 }
 
 #[cfg(test)]

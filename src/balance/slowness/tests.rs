@@ -259,20 +259,3 @@ fn a_slow_upstream_may_be_left_by_a_few_at_once_and_then_by_two_a_second() {
     world.now += 3 * SECOND;
     assert_eq!(leaves(&world), 6);
 }
-
-#[test]
-fn a_slow_upstream_stays_slow_while_its_peers_are_loaded_for_a_moment() {
-    let mut world = World::of(3);
-    world.serve(10, &[3, 1, 1], &[3, 3, 3]);
-    let before = world.shares()[0];
-    assert!(before < WHOLE, "three times as slow: {before}");
-    // Two and a half times as slow as its peers is not enough to call an upstream slow.
-    let mut fresh = World::of(3);
-    fresh.serve(10, &[1, 1, 1], &[3, 3, 3]);
-    fresh.serve(2, &[10, 4, 4], &[3, 3, 3]);
-    assert_eq!(fresh.shares(), [WHOLE; 3]);
-    world.serve(2, &[10, 4, 4], &[3, 3, 3]);
-    assert!(world.shares()[0] < WHOLE, "{:?}", world.shares());
-    world.serve(2, &[4, 4, 4], &[3, 3, 3]);
-    assert_eq!(world.shares(), [WHOLE; 3], "as quick as they are");
-}
