@@ -69,6 +69,8 @@ fn posted(
             let rooted = rooted.beside_others(has_others || is_left_to_address);
             let rooted = if source == Source::Soap && !root.is_whole {
                 rooted.in_doubt(OPEN_ENVELOPE)
+            } else if address.is_ambiguous {
+                rooted.in_doubt(FOLDED_ADDRESS)
             } else {
                 rooted
             };
@@ -119,6 +121,9 @@ fn of_root(address: &DispatcherPath, kvp: &Kvp, root: &Root, source: Source) -> 
         .with_store(root.is_stored, root.is_whole)
         .with_processes(root.processes)
 }
+
+/// A server that leaves the operation to the address may find a write there.
+const FOLDED_ADDRESS: &str = "an address that servers read in different ways";
 
 const OPEN_ENVELOPE: &str =
     "the end of the SOAP envelope was not seen: a Body that follows may count";

@@ -84,7 +84,9 @@ try {
     if (step === 2) {
       await evaluate(`document.querySelector("#tour-do").focus()`);
       await page.key("Enter");
-      await until("the step shows its result", `/Through geofront since then: \\d+ tiles, none wrong, none failed/.test(document.querySelector("#tour-result").textContent)`);
+      const result = () => evaluate(`document.querySelector("#tour-result").textContent`);
+      await until("the step shows its result", `/Through geofront since then: \\d+ tiles, none wrong, none failed/.test(document.querySelector("#tour-result").textContent)`)
+        .catch(async error => { throw new Error(`${error.message}: ${await result()}`); });
       await picture("tour");
     }
     await evaluate(`document.querySelector("#tour-next").focus()`);
