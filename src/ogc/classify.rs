@@ -290,7 +290,7 @@ fn at_route(
             (reading, workspace, layer.or(named))
         }
         Route::Ows(address) => (
-            dispatched(head, &address, body_prefix, kvp).beside_others(address.is_ambiguous),
+            dispatched(head, &address, body_prefix, kvp),
             address.workspace,
             address.layer,
         ),

@@ -6,7 +6,7 @@ use super::interpretation::Interpretation;
 use super::kvp::{Kvp, Values};
 use super::operation::{self, Source};
 use super::pairs::{NO_SERVICE, doubted, of_pairs, of_service, services};
-use super::route::DispatcherPath;
+use super::route::{AMBIGUOUS, DispatcherPath};
 use super::xml::Root;
 use super::{RequestClass, RequestHead};
 
@@ -28,7 +28,12 @@ pub(super) fn dispatched(
             ..of_pairs(address, kvp).unseen()
         },
     };
-    doubted(reading, kvp)
+    let reading = doubted(reading, kvp);
+    if address.is_ambiguous {
+        reading.in_doubt(AMBIGUOUS)
+    } else {
+        reading
+    }
 }
 
 fn posted(
@@ -69,8 +74,6 @@ fn posted(
             let rooted = rooted.beside_others(has_others || is_left_to_address);
             let rooted = if source == Source::Soap && !root.is_whole {
                 rooted.in_doubt(OPEN_ENVELOPE)
-            } else if address.is_ambiguous {
-                rooted.in_doubt(FOLDED_ADDRESS)
             } else {
                 rooted
             };
@@ -121,9 +124,6 @@ fn of_root(address: &DispatcherPath, kvp: &Kvp, root: &Root, source: Source) -> 
         .with_store(root.is_stored, root.is_whole)
         .with_processes(root.processes)
 }
-
-/// A server that leaves the operation to the address may find a write there.
-const FOLDED_ADDRESS: &str = "an address that servers read in different ways";
 
 const OPEN_ENVELOPE: &str =
     "the end of the SOAP envelope was not seen: a Body that follows may count";
