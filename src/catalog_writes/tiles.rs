@@ -197,10 +197,11 @@ fn of_collection(parts: &[&[u8]]) -> Option<Truncation> {
     let at = parts.iter().position(|part| *part == b"collections")?;
     let collection = str::from_utf8(parts.get(at + 1)?).ok()?;
     let in_path = (parts[0] != b"ogc").then(|| str::from_utf8(parts[0]).ok());
-    let (workspace, layer) = match (collection.split_once(':'), in_path.flatten()) {
-        (Some(pair), _) => pair,
-        (None, Some(workspace)) => (workspace, collection),
-        (None, None) => return Some(Truncation::All),
+    let (prefix, layer) = collection.split_once(':').unwrap_or(("", collection));
+    let workspace = match (prefix, in_path.flatten()) {
+        ("", Some(workspace)) => workspace,
+        ("", None) => return Some(Truncation::All),
+        (prefix, _) => prefix,
     };
     Some(Truncation::Features {
         workspace: workspace.to_owned(),
@@ -384,10 +385,18 @@ mod tests {
             SentBody::Whole(b"{}"),
         );
         assert_eq!(made, [features_of("geor", "roads")]);
+        let items = "/geoserver/geor/ogc/features/v1/collections/:roads/items";
+        let made = old("POST", items, "application/geo+json", SentBody::Partly);
+        assert_eq!(made, [features_of("geor", "roads")]);
     }
 
     #[test]
     fn features_of_an_unknown_layer_drop_all_tiles() {
+        for collection in ["roads", ":roads"] {
+            let items = format!("/geoserver/ogc/features/v1/collections/{collection}/items");
+            let made = old("POST", &items, "application/geo+json", SentBody::Partly);
+            assert_eq!(made, [Truncation::All], "{collection}");
+        }
         for actions in ["<Delete typeName=\"roads\"/>", "<Native vendorId=\"x\"/>"] {
             assert_eq!(edit("/geoserver/wfs", actions), [Truncation::All]);
         }
