@@ -104,10 +104,7 @@ impl FrontDoor {
         self.find_old_tiles(session, response.status.as_u16(), ctx);
         self.watch_for_jobs(response, ctx);
         match evidence::judge_head(response, &judged(session, ctx)) {
-            HeadVerdict::Settled(finding) => {
-                self.note_old_tiles(ctx);
-                self.learn(session, ctx, finding)
-            }
+            HeadVerdict::Settled(finding) => self.learn(session, ctx, finding),
             HeadVerdict::Sniff(inspector) => {
                 if let Some(attempt) = &mut ctx.attempt {
                     attempt.inspector = Some(inspector);
@@ -157,14 +154,6 @@ impl FrontDoor {
             return Ok(());
         };
         let finding = inspector.finding(&judged(session, ctx));
-        if let Some(attempt) = ctx
-            .attempt
-            .as_mut()
-            .filter(|_| finding.is_service_exception)
-        {
-            attempt.old_tiles.clear();
-        }
-        self.note_old_tiles(ctx);
         self.learn(session, ctx, finding)
     }
 
@@ -178,6 +167,7 @@ impl FrontDoor {
                 .metrics
                 .service_exception(ctx.classified.class, &attempt.peer.metrics);
         }
+        self.note_old_tiles(attempt);
         // Reported at the answer's end: it may yet break off.
         attempt.is_success |= finding.outcome == Some(Outcome::Success);
         // For an upstream on trial, success is reported now and not at the end of an export.

@@ -53,11 +53,9 @@ fn conclude_attempt(
             .finish_inspection(session, ctx)
             .unwrap_or_default();
         front_door.answer_ended(ctx);
-    } else {
-        front_door.note_old_tiles(ctx);
-        if let Some(attempt) = &mut ctx.attempt {
-            attempt.give_back();
-        }
+    } else if let Some(attempt) = &mut ctx.attempt {
+        front_door.note_old_tiles(attempt);
+        attempt.give_back();
     }
     ctx.set_holds_slot(false);
     if let Some(delivery) = ctx.delivery.as_ref().filter(|_| error.is_none()) {

@@ -15,7 +15,7 @@ use crate::ogc::RequestClass;
 use crate::proxy::client::body_prefix::BodyPrefix;
 use crate::proxy::client::head::head;
 use crate::proxy::client::identity::{ClientIdentity, IdentityHash};
-use crate::proxy::context::Context;
+use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::read_your_writes::CatalogWrite;
 
@@ -92,15 +92,15 @@ impl FrontDoor {
         attempt.old_tiles = tiles::made_old(&head(request), &ctx.classified, body, config);
     }
 
-    /// Notes the tiles that the request has made old, once it is known that the answer is no
-    /// exception report, or that this will not be known. The upstream that answered has dropped
-    /// them from its own cache, and all other caches owe the same.
-    pub(super) fn note_old_tiles(&self, ctx: &mut Context) {
-        let Some(attempt) = ctx.attempt.as_mut() else {
+    /// Notes the tiles that the request has made old, unless the answer is an exception report:
+    /// once that is known, or when the answer has broken off. The upstream that answered has
+    /// dropped them from its own cache, and all other caches owe the same.
+    pub(super) fn note_old_tiles(&self, attempt: &mut Attempt) {
+        let (old_tiles, now) = (mem::take(&mut attempt.old_tiles), Instant::now());
+        if attempt.is_exception {
             return;
-        };
-        let now = Instant::now();
-        for truncation in mem::take(&mut attempt.old_tiles) {
+        }
+        for truncation in old_tiles {
             self.parts
                 .control
                 .note_truncation(attempt.upstream.id, &truncation, now);
