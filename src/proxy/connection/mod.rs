@@ -18,6 +18,7 @@
 mod acme;
 mod answer_head;
 mod clients;
+mod deadline;
 pub(in crate::proxy) mod delivery;
 pub(in crate::proxy) mod greet;
 mod half_close;
@@ -38,9 +39,9 @@ mod write_timer;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,7 +51,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::{Shutdown, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::{Config, Limits};
 use crate::http1::HeadLimits;
@@ -58,6 +59,7 @@ use crate::metrics::HeldBytes;
 use crate::proxy::http2::{self, ConnectionEnd, Http2Limits};
 use crate::proxy::running::{KEPT_GRACE, RunningRequests};
 use clients::{Clients, CountedClient};
+use deadline::{ConnectionDeadline, ConnectionLimit};
 use delivery::Delivery;
 use greet::{Arrival, Greeted, NamedListener};
 use inbox::{Incoming, Tunnel};
@@ -185,7 +187,7 @@ impl<A> Connections<A> {
         &self,
         client: Option<&CountedClient>,
         stream: &mut ClientStream<Stream>,
-        deadline: &mut Deadline<'_>,
+        deadline: &mut ConnectionDeadline<'_>,
         mut from_first_byte: Option<Duration>,
     ) -> Option<Incoming> {
         let mut incomplete = None;
@@ -199,7 +201,9 @@ impl<A> Connections<A> {
                 return Poll::Ready(Some(incoming));
             }
             if stream.has_begun() {
-                deadline.limit = from_first_byte.take().map_or(deadline.limit, Limit::For);
+                deadline.limit = from_first_byte
+                    .take()
+                    .map_or(deadline.limit, ConnectionLimit::For);
                 if let Some(client) = client.filter(|_| incomplete.is_none()) {
                     incomplete = client.begin_head();
                     if incomplete.is_none() {
@@ -358,9 +362,9 @@ where
         let mut stopped = shutdown.clone();
         let mut stopped = pin!(stopped.wait_for(|is_stopped| *is_stopped));
         let mut is_stopped = false;
-        let mut deadline = Deadline {
+        let mut deadline = ConnectionDeadline {
             timer: pin!(sleep_until(first_head)),
-            limit: Limit::Until(first_head),
+            limit: ConnectionLimit::Until(first_head),
         };
         let mut next_head = None;
         // A stopping process waits for this connection as for a request, until it has served one.
@@ -430,7 +434,7 @@ where
             let config = self.config();
             stream.set_limits(StreamLimits::of(&config));
             (deadline.limit, next_head) = (
-                Limit::For(config.timeouts.keep_alive),
+                ConnectionLimit::For(config.timeouts.keep_alive),
                 Some(config.timeouts.client_header),
             );
         }
@@ -511,56 +515,9 @@ async fn linger(left: Left<Stream>) {
     timeout(LINGER, drain).await.ok();
 }
 
-/// The maximum wait of a connection.
-#[derive(Clone, Copy)]
-enum Limit {
-    Until(Instant),
-    /// Counted from the moment when the connection has to wait, which is rare within a head.
-    For(Duration),
-}
-
-/// A limit, and a timer that goes off at its end or earlier.
-struct Deadline<'t> {
-    timer: Pin<&'t mut Sleep>,
-    limit: Limit,
-}
-
-impl Deadline<'_> {
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let end = match self.limit {
-            Limit::Until(end) => end,
-            Limit::For(limit) => Instant::now() + limit,
-        };
-        self.limit = Limit::Until(end);
-        if end < self.timer.deadline() {
-            self.timer.as_mut().reset(end);
-        }
-        // Set for an earlier limit, it is set again for this one: once in a while, and not for each
-        // request.
-        while self.timer.as_mut().poll(cx).is_ready() {
-            if self.timer.deadline() >= end {
-                return Poll::Ready(());
-            }
-            self.timer.as_mut().reset(end);
-        }
-        Poll::Pending
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The limit as soon as it is over, of a timer that was set for `timer`.
-    async fn over(timer: Duration, limit: Limit) -> Duration {
-        let started = Instant::now();
-        let mut deadline = Deadline {
-            timer: pin!(sleep_until(started + timer)),
-            limit,
-        };
-        poll_fn(|cx| deadline.poll_over(cx)).await;
-        started.elapsed()
-    }
 
     /// A client that reuses its connection may be sending a request in the moment of the stop. It
     /// gets an answer, with `Connection: close`.
@@ -579,25 +536,5 @@ mod tests {
             let resolved = async { panic!("it is polled again") };
             stop_waiting(resolved, &mut is_stopped, is_fresh).await;
         }
-    }
-
-    const SHORT: Duration = Duration::from_millis(30);
-    const LONG: Duration = Duration::from_millis(90);
-
-    #[tokio::test]
-    async fn a_timer_that_goes_off_too_early_is_set_again() {
-        assert!(over(SHORT, Limit::For(LONG)).await >= LONG);
-    }
-
-    #[tokio::test]
-    async fn a_timer_that_would_go_off_too_late_is_set_anew() {
-        assert!(over(Duration::from_secs(3600), Limit::For(SHORT)).await >= SHORT);
-    }
-
-    #[tokio::test]
-    async fn a_limit_that_is_over_already_ends_at_once() {
-        let limit = Limit::Until(Instant::now());
-        let ended = timeout(LONG, over(SHORT, limit)).await;
-        assert!(ended.is_ok());
     }
 }
