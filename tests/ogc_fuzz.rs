@@ -9,12 +9,15 @@ mod harness;
 mod oracle;
 #[path = "ogc_shared/table.rs"]
 mod table;
+#[path = "ogc_shared/table_request.rs"]
+mod table_request;
 
 use std::path::Path;
 use std::sync::LazyLock;
 
 use oracle::{Meaning, Request};
 use proptest::prelude::*;
+use table_request::request_of;
 
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/classify");
 const DICTIONARY: &str = include_str!("../fuzz/classify.dict");
@@ -22,7 +25,7 @@ const DICTIONARY: &str = include_str!("../fuzz/classify.dict");
 static SEEDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let table = table::cases()
         .iter()
-        .map(|case| harness::input_of(&request_of_case(case)))
+        .map(|case| harness::input_of(&request_of(case)))
         .collect::<Vec<_>>();
     table.into_iter().chain(corpus()).collect()
 });
@@ -37,17 +40,6 @@ fn corpus() -> Vec<Vec<u8>> {
         .into_iter()
         .map(|file| std::fs::read(file).expect("a file of the corpus"))
         .collect()
-}
-
-fn request_of_case(case: &table::Case) -> Request {
-    Request {
-        method: case.method.clone(),
-        target: case.target.clone().into_bytes(),
-        content_type: case.content_type.clone(),
-        coding: case.coding.clone(),
-        body: case.body.clone(),
-        context: case.context.clone(),
-    }
 }
 
 /// Inputs that are quick to change and check.
@@ -150,7 +142,7 @@ fn the_oracle_sees_the_parameters_that_act() {
         )
     };
     let is_seen = |case: &table::Case| {
-        oracle::meanings(&request_of_case(case))
+        oracle::meanings(&request_of(case))
             .iter()
             .any(Meaning::acts)
     };

@@ -24,6 +24,8 @@ mod refusals;
 mod spelling;
 #[path = "ogc_shared/table.rs"]
 mod table;
+#[path = "ogc_shared/table_request.rs"]
+mod table_request;
 
 use geofront::ogc::{CatalogEffect, RequestClass, Service};
 use oracle::{Meaning, meanings};

@@ -140,13 +140,7 @@ fn a_burst_of_heavy_jobs_stops_tiles_in_slots_unless_their_share_is_bounded() {
         }],
     };
     let arrivals = plan.arrivals(&PORTAL, 12.0, 1);
-    let world = World {
-        arrivals: &arrivals,
-        model: Model::Slots,
-        cores: 4,
-        speeds: &[1.0; 3],
-        episodes: &[],
-    };
+    let world = three_of_slots(&arrivals);
     let worst_tile = |rules| {
         let latencies = simulation::latencies(world, rules);
         let all = arrivals.iter().zip(latencies);
@@ -161,6 +155,17 @@ fn a_burst_of_heavy_jobs_stops_tiles_in_slots_unless_their_share_is_bounded() {
         ..Rules::capped(4, true)
     };
     assert!(worst_tile(one_heavy) < Some(Duration::from_secs(2)));
+}
+
+/// Three equal replicas that work on four requests each at a time.
+fn three_of_slots(arrivals: &[Arrival]) -> World<'_> {
+    World {
+        arrivals,
+        model: Model::Slots,
+        cores: 4,
+        speeds: &[1.0; 3],
+        episodes: &[],
+    }
 }
 
 /// Twenty pages that take 5 s each leave too few slots for maps to be served at once, but maps that
@@ -182,13 +187,7 @@ fn a_burst_of_maps_to_print_refuses_no_small_map() {
             bursts: vec![burst(12), burst(42)],
         };
         let arrivals = plan.arrivals(&PORTAL, 12.0, seed);
-        let world = World {
-            arrivals: &arrivals,
-            model: Model::Slots,
-            cores: 4,
-            speeds: &[1.0; 3],
-            episodes: &[],
-        };
+        let world = three_of_slots(&arrivals);
         let latencies = simulation::latencies(world, Rules::DEFAULTS);
         let refused = arrivals
             .iter()

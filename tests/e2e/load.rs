@@ -131,7 +131,7 @@ async fn one(address: SocketAddr, target: &str, kept: &mut Option<Client>) -> Re
 
 /// Checks that an answer is the one that a working cluster gives to the requests of these tests.
 fn check(target: &str, answer: &Answer) -> Result<(), String> {
-    let text = || answer.text().chars().take(200).collect::<String>();
+    let text = || answer.text().chars().take(400).collect::<String>();
     if answer.status != 200 {
         return Err(format!("status {}: {}", answer.status, text()));
     }

@@ -9,6 +9,7 @@ use proptest::sample::select;
 
 use crate::oracle::Request;
 use crate::spelling::spelling;
+use crate::table_request::request_of;
 use crate::{harness, table};
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -389,15 +390,7 @@ pub(crate) fn check_that_every_rule_has_an_example() {
         })
         .collect();
     for case in table::cases() {
-        let request = Request {
-            method: case.method.clone(),
-            target: case.target.clone().into_bytes(),
-            content_type: case.content_type.clone(),
-            coding: case.coding.clone(),
-            body: case.body.clone(),
-            context: case.context.clone(),
-        };
-        let found = harness::classified(&request);
+        let found = harness::classified(&request_of(&case));
         assert!(
             !found.class.is_read() || of_examples.contains(rule(&found)),
             "line {}: no example of the rule {:?}",
