@@ -20,7 +20,7 @@ use super::StartError;
 use super::activation::PassedSockets;
 
 /// Connections that the kernel holds while all workers are busy; limited by `somaxconn`.
-const BACKLOG: u32 = 65_535;
+pub(super) const BACKLOG: u32 = 65_535;
 
 /// The sockets on which Pingora serves.
 pub(super) struct Sockets {
@@ -48,7 +48,7 @@ pub(super) fn bind(
         .collect::<Result<_, _>>()?;
     for (listener, &wanted) in bound.into_iter().zip(addresses) {
         let name_error = |error| StartError::Listen {
-            address: wanted,
+            address: wanted.into(),
             error,
         };
         let address = listener.local_addr().map_err(name_error)?;
@@ -69,9 +69,10 @@ pub(super) fn bind_admin(
 ) -> Result<(TcpListener, SocketAddr, bool), StartError> {
     let is_passed = passed.has(address);
     let listener = listen(address, all, passed)?;
-    let bound = listener
-        .local_addr()
-        .map_err(|error| StartError::Listen { address, error })?;
+    let bound = listener.local_addr().map_err(|error| StartError::Listen {
+        address: address.into(),
+        error,
+    })?;
     Ok((listener, bound, is_passed))
 }
 
@@ -97,7 +98,10 @@ fn listen(
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    listen().map_err(|error| StartError::Listen { address, error })
+    listen().map_err(|error| StartError::Listen {
+        address: address.into(),
+        error,
+    })
 }
 
 /// True for `[::]` beside 0.0.0.0 with the same port. Alone, `[::]` serves clients of IPv4 too.

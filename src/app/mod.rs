@@ -10,6 +10,7 @@ mod listeners;
 mod logging;
 mod part;
 mod stop;
+mod unix_sockets;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,7 +34,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{self, AdminState};
 use crate::admission::QueueStatus;
 use crate::cluster::{Hold, Tried};
-use crate::config::{Config, Diagnostics, Listener, shared_upstreams};
+use crate::config::{Config, Diagnostics, ListenAddress, shared_upstreams};
 use crate::config_reload::{self, ConfigReload, FirstLoad, FirstRead, SharedEnvironment};
 use crate::control::Control;
 use crate::driver;
@@ -45,6 +46,7 @@ use activation::PassedSockets;
 use descriptors::{Budget, Workers};
 use logging::LogLevelSwitch;
 pub use part::AppPart;
+use unix_sockets::UnixSocket;
 
 /// Idle upstream connections per worker thread: more than a cluster's Tomcats ever serve.
 const IDLE_UPSTREAM_CONNECTIONS: usize = 512;
@@ -58,7 +60,7 @@ pub struct App {
     /// Addresses for clients, with the ports that the kernel chose for 0.
     pub listen: Vec<SocketAddr>,
     /// The same for listeners with a name.
-    pub listeners: Vec<(String, SocketAddr)>,
+    pub listeners: Vec<(String, ListenAddress)>,
     pub admin: SocketAddr,
     /// The state that the admin listener shows, for other listeners.
     pub(crate) admin_state: Arc<AdminState>,
@@ -83,7 +85,7 @@ pub struct App {
 pub enum StartError {
     Config(Diagnostics),
     Listen {
-        address: SocketAddr,
+        address: ListenAddress,
         error: io::Error,
     },
 }
@@ -128,19 +130,19 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
         .collect();
     let front = AppPart::new(loaded, Arc::clone(&metrics), shared.clone(), doors);
 
-    let named = config.listeners.iter().map(|listener| listener.address);
+    let named = config.listeners.iter();
+    let named = named.filter_map(|listener| listener.address.inet());
     let addresses: Vec<SocketAddr> = config.listen.iter().copied().chain(named).collect();
     let all: Vec<SocketAddr> = addresses.iter().copied().chain([config.admin]).collect();
     let sockets = listeners::bind(&addresses, &all, &mut passed)?;
     let (listen, named) = sockets.addresses.split_at(config.listen.len());
-    let names = config
-        .listeners
-        .iter()
-        .map(|listener| listener.name.clone());
-    let named: Vec<(String, SocketAddr)> = names.zip(named.iter().copied()).collect();
+    let named = bound_listeners(&config, named);
     let listen = listen.to_vec();
     let (admin_listener, admin, is_admin_passed) =
         listeners::bind_admin(config.admin, &all, &mut passed)?;
+    // After all ports: another process with this configuration has failed there, so no two of them
+    // make way for their own sockets at a time.
+    let unix_sockets = bind_unix_sockets(&config, &mut passed)?;
     passed.warn_of_the_rest();
 
     let (stop_serving, serving) = watch::channel(false);
@@ -168,14 +170,20 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
             "few file descriptors: raise LimitNOFILE of the service, or `ulimit -n`"
         );
     }
-    let services = proxy_services(&config, front.front_door.clone(), &sockets, budget);
+    let connections = connections(&config, front.front_door.clone(), budget);
+    let unix_services: Vec<_> = unix_sockets
+        .into_iter()
+        .map(|(name, socket)| socket.serve(Arc::new(connections.at(name)), serving.clone()))
+        .collect();
+    let services = proxy_services(&config, connections, &sockets);
     let table = sockets.table;
     let service = tokio::spawn(async move {
         let serve = |mut service: ProxyService| {
             let (table, serving) = (Arc::clone(&table), serving.clone());
             async move { service.start_service(Some(table), serving, 1).await }
         };
-        join_all(services.into_iter().map(serve)).await;
+        let services = join_all(services.into_iter().map(serve));
+        tokio::join!(services, join_all(unix_services));
     });
     let states = clusters
         .iter()
@@ -236,15 +244,39 @@ async fn look_up(first: FirstRead) -> Result<FirstLoad, Diagnostics> {
         .expect("a configuration is parsed without a panic, whatever it contains")
 }
 
-type ProxyService = Service<Connections<HttpProxy<FrontDoor>>>;
+/// The addresses of the listeners with a name. `inet` are those that were bound, in the same order.
+fn bound_listeners(config: &Config, inet: &[SocketAddr]) -> Vec<(String, ListenAddress)> {
+    let mut inet = inet.iter().copied();
+    let bound = config.listeners.iter().map(|listener| {
+        let address = match &listener.address {
+            ListenAddress::Inet(_) => inet.next().map(ListenAddress::from),
+            ListenAddress::Unix(_) => None,
+        };
+        let address = address.unwrap_or_else(|| listener.address.clone());
+        (listener.name.clone(), address)
+    });
+    bound.collect()
+}
 
-/// One service for all addresses of `listen`, and one for each listener with a name.
-fn proxy_services(
-    config: &Config,
-    front_door: FrontDoor,
-    sockets: &listeners::Sockets,
-    budget: Budget,
-) -> Vec<ProxyService> {
+/// Binds the unix sockets of the configuration, each with the name of its listener.
+fn bind_unix_sockets<'c>(
+    config: &'c Config,
+    passed: &mut PassedSockets,
+) -> Result<Vec<(&'c str, UnixSocket)>, StartError> {
+    let mut sockets = Vec::new();
+    for listener in &config.listeners {
+        if let Some(path) = listener.address.path() {
+            let socket = unix_sockets::bind(path, listener.socket_mode, passed)?;
+            sockets.push((listener.name.as_str(), socket));
+        }
+    }
+    Ok(sockets)
+}
+
+type ClientConnections = Connections<HttpProxy<FrontDoor>>;
+type ProxyService = Service<ClientConnections>;
+
+fn connections(config: &Config, front_door: FrontDoor, budget: Budget) -> ClientConnections {
     let conf = ServerConf {
         threads: config.threads.get(),
         upstream_keepalive_pool_size: budget.idle_per_thread,
@@ -253,20 +285,27 @@ fn proxy_services(
     };
     let parts = front_door.connection_parts();
     let proxy = http_proxy(&Arc::new(conf), front_door);
-    let plain = Connections::new(proxy, parts, budget.clients);
+    Connections::new(proxy, parts, budget.clients)
+}
+
+/// One service for all addresses of `listen`, and one for each listener with a name and a port.
+fn proxy_services(
+    config: &Config,
+    plain: ClientConnections,
+    sockets: &listeners::Sockets,
+) -> Vec<ProxyService> {
     let mut endpoints = sockets.endpoints();
-    let with_name = |(listener, endpoint): (&Listener, ListenerConfig)| {
-        let mut service = Service::new(listener.name.clone(), plain.at(&listener.name));
+    let with_name = |(name, endpoint): (&String, ListenerConfig)| {
+        let mut service = Service::new(name.clone(), plain.at(name));
         service.add_listener(endpoint);
         service
     };
     let of_plain: Vec<_> = endpoints.by_ref().take(config.listen.len()).collect();
-    let mut services: Vec<_> = config
-        .listeners
-        .iter()
-        .zip(endpoints)
-        .map(with_name)
-        .collect();
+    let with_port = config.listeners.iter();
+    let names = with_port
+        .filter(|listener| listener.address.inet().is_some())
+        .map(|listener| &listener.name);
+    let mut services: Vec<_> = names.zip(endpoints).map(with_name).collect();
     let mut service = Service::new("proxy".to_owned(), plain);
     for endpoint in of_plain {
         service.add_listener(endpoint);
@@ -414,10 +453,10 @@ fn announce(app: &App, ports_file: Option<&Path>) {
     }
     tracing::info!(admin = %app.admin, "serving the status page, the API and metrics");
     if let Some(path) = ports_file {
-        let listeners: BTreeMap<&str, SocketAddr> = app
+        let listeners: BTreeMap<&str, String> = app
             .listeners
             .iter()
-            .map(|(name, address)| (name.as_str(), *address))
+            .map(|(name, address)| (name.as_str(), address.to_string()))
             .collect();
         let ports = serde_json::json!({
             "listen": app.listen,

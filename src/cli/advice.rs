@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use crate::config::{AccessLogDestination, AcmeChallenge, Config, Credentials, MaxInFlight};
+use crate::config::{
+    AccessLogDestination, AcmeChallenge, Config, Credentials, MaxInFlight, UNIX_PEER,
+};
 
 /// The directory that systemd creates for `StateDirectory=geofront` of the package's unit. A
 /// shell's environment does not name it.
@@ -48,6 +50,13 @@ pub(super) fn advice(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<Str
         note(
             "`catalog.reload_main` has no effect without `catalog.watch`",
             "name GeoServer's data directory with `watch`: changes are noticed there that did not pass the main",
+        );
+    }
+    for listener in unix_listeners_without_trust(config) {
+        note(
+            &format!("all clients of listener {listener} count as one address, 127.0.0.1"),
+            "if a proxy connects to this unix socket, add \"127.0.0.1\" to `trusted_proxies`: then the addresses count that it \
+             states",
         );
     }
     for (key, file, lost) in files_to_write(config) {
@@ -128,6 +137,16 @@ fn files_to_write(config: &Config) -> Vec<(&'static str, &Path, &'static str)> {
     files
 }
 
+/// Unix sockets through which clients come without an address of their own.
+fn unix_listeners_without_trust(config: &Config) -> impl Iterator<Item = &str> {
+    let is_trusted = config.trust.allows_origin(UNIX_PEER);
+    let listeners = config.listeners.iter().filter(move |listener| {
+        let is_unix = listener.address.path().is_some();
+        is_unix && !is_trusted && !listener.expects_proxy_header(UNIX_PEER)
+    });
+    listeners.map(|listener| listener.name.as_str())
+}
+
 /// Certificates by ACME whose challenges come in on another port than those of this machine.
 fn unreached_challenges(config: &Config) -> Vec<(String, String)> {
     let Some(acme) = &config.acme else {
@@ -135,8 +154,12 @@ fn unreached_challenges(config: &Config) -> Vec<(String, String)> {
     };
     let named = config.listeners.iter();
     let plain = named.clone().filter(|listener| listener.tls.is_none());
+    // Behind a unix socket, a web server has the port.
+    let has_plain_socket = plain
+        .clone()
+        .any(|listener| listener.address.path().is_some());
     let plain = plain
-        .map(|listener| listener.address)
+        .filter_map(|listener| listener.address.inet())
         .chain(config.listen.iter().copied());
     let ordered = named.filter(|listener| {
         listener
@@ -154,6 +177,7 @@ fn unreached_challenges(config: &Config) -> Vec<(String, String)> {
         )
     };
     match acme.challenge {
+        AcmeChallenge::Http01 if has_plain_socket => Vec::new(),
         AcmeChallenge::Http01 if plain.clone().all(|address| address.port() != 80) => {
             let plain: Vec<String> = plain.map(|address| address.to_string()).collect();
             let what = "`acme.challenge` is \"http-01\", and no address has port 80".to_owned();
@@ -161,7 +185,12 @@ fn unreached_challenges(config: &Config) -> Vec<(String, String)> {
         }
         AcmeChallenge::Http01 => Vec::new(),
         AcmeChallenge::TlsAlpn01 => ordered
-            .filter(|listener| listener.address.port() != 443)
+            .filter(|listener| {
+                listener
+                    .address
+                    .inet()
+                    .is_some_and(|inet| inet.port() != 443)
+            })
             .map(|listener| {
                 let what = format!(
                     "`acme.challenge` is \"tls-alpn-01\", and listener {} does not have port 443",
@@ -274,6 +303,32 @@ mod tests {
         ");
         let decided = "trusted_proxies = '10.0.0.5'\ntrusted_identity = []\n";
         assert_eq!(noted(decided), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_unix_socket_without_a_trusted_proxy_is_noted_and_has_every_port() {
+        let noted = |top: &str, more: &str| {
+            let listener = format!("[listeners.a]\naddress = 'unix:/run/a.sock'\n{more}");
+            let catalog = "[catalog]\nstate_file = '/state'\n";
+            let file = format!("{top}{CLUSTER}{CREDENTIALS}{LAYER}{catalog}{listener}");
+            let environment = MapEnvironment::new().file("geofront.toml", file);
+            let config = Config::load(Path::new("geofront.toml"), &environment)
+                .unwrap()
+                .config;
+            advice(&config, |_| true)
+        };
+        insta::assert_snapshot!(noted("", "").join("\n"), @r#"
+        note: all clients of listener a count as one address, 127.0.0.1
+          help: if a proxy connects to this unix socket, add "127.0.0.1" to `trusted_proxies`: then the addresses count that it states
+        "#);
+        let none = Vec::<String>::new();
+        let trusted = "trusted_proxies = '127.0.0.1'\ntrusted_identity = []\n";
+        assert_eq!(noted(trusted, ""), none);
+        assert_eq!(noted("", "proxy_protocol_from = '127.0.0.1'\n"), none);
+        // The web server in front passes the authority's requests on.
+        let ordered = "[listeners.b]\naddress = '0.0.0.0:443'\nacme = 'b.example'\n";
+        let http = format!("{ordered}[acme]\nchallenge = 'http-01'\n");
+        assert_eq!(noted(trusted, &http), none);
     }
 
     #[test]

@@ -73,13 +73,15 @@ fn serving_addresses(config: &Config) -> impl Iterator<Item = ServingAddress> {
         .filter(|listener| {
             listener.https_redirect.is_none() && listener.proxy_protocol_from.is_empty()
         })
-        .map(|listener| ServingAddress {
-            address: listener.address,
-            scheme: if listener.tls.is_some() {
-                "https"
-            } else {
-                "http"
-            },
+        .filter_map(|listener| {
+            Some(ServingAddress {
+                address: listener.address.inet()?,
+                scheme: if listener.tls.is_some() {
+                    "https"
+                } else {
+                    "http"
+                },
+            })
         });
     plain.chain(named)
 }
@@ -93,7 +95,7 @@ fn target(config: &Config, host: Option<&str>) -> Result<DoorTarget, Failure> {
         .find(|serving| !serving.address.ip().is_loopback())
         .or_else(|| serving_addresses(config).next())
         .ok_or_else(|| {
-            Failure::new("every address of the configuration redirects or requires a PROXY header")
+            Failure::new("every address of the configuration redirects, requires a PROXY header or is a unix socket")
                 .help("add one for the security-proxy or gateway to `listen`")
         })?;
     let mut remarks = Vec::new();

@@ -14,7 +14,8 @@ const RESTART: [&str; 5] = ["listen", "admin", "threads", "log.format", "log.acc
 
 const LISTENERS: &str = "listeners.";
 const CLUSTERS: &str = "clusters.";
-const ADDRESS: &str = ".address";
+/// The keys of a listener that are of its socket.
+const OF_SOCKET: [&str; 2] = [".address", ".socket_mode"];
 
 /// The step from one configuration to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ impl Change {
             .filter(|key| old_keys.get(*key) != new_keys.get(*key))
             .map(|key| RestartKey::new(key, old_keys.get(key), new_keys.get(key)));
         let restart: Vec<_> = restart
-            .chain(listener_addresses(&old_keys, &new_keys))
+            .chain(listener_sockets(&old_keys, &new_keys))
             .chain(clusters(running, new))
             .collect();
         if !restart.is_empty() {
@@ -101,13 +102,16 @@ fn by_key(loaded: &Loaded) -> Values {
         .collect()
 }
 
-/// Listeners that are added, removed or moved.
-fn listener_addresses(old: &Values, new: &Values) -> Vec<RestartKey> {
-    let is_address = |key: &&String| key.starts_with(LISTENERS) && key.ends_with(ADDRESS);
-    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).filter(is_address).collect();
+/// Listeners that are added or removed, or get another socket.
+fn listener_sockets(old: &Values, new: &Values) -> Vec<RestartKey> {
+    let is_of_socket = |key: &&String| {
+        key.starts_with(LISTENERS) && OF_SOCKET.iter().any(|end| key.ends_with(end))
+    };
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).filter(is_of_socket).collect();
+    let value = |values: &Values, key: &str| values.get(key).cloned().unwrap_or_default();
     let moved = keys
         .into_iter()
-        .filter(|key| old.get(*key) != new.get(*key));
+        .filter(|key| value(old, key) != value(new, key));
     moved
         .map(|key| RestartKey::new(key, old.get(key), new.get(key)))
         .collect()
@@ -419,6 +423,32 @@ mod tests {
                 "upstream slave2 added (url http://10.0.0.3)",
                 "upstream slave1 removed (url http://10.0.0.2)"
             ])
+        );
+    }
+
+    #[test]
+    fn another_path_or_mode_of_a_unix_socket_needs_a_restart_and_a_port_has_no_mode() {
+        let with = |listener: &str| format!("{BASE}[listeners.a]\n{listener}\n");
+        let socket = with("address = \"unix:/run/a.sock\"");
+        let between =
+            |old: &str, new: &str| restart(Change::between(&load(old, ""), &load(new, "")));
+        assert_eq!(
+            between(&socket, &socket.replace("a.sock", "b.sock")),
+            ["listeners.a.address (unix:/run/a.sock -> unix:/run/b.sock)"]
+        );
+        assert_eq!(
+            between(
+                &socket,
+                &with("address = \"unix:/run/a.sock\"\nsocket_mode = \"666\"")
+            ),
+            ["listeners.a.socket_mode (0660 -> 0666)"]
+        );
+        assert_eq!(
+            between(BASE, &with("address = \"0.0.0.0:81\"")),
+            [
+                "listen (0.0.0.0:8080 -> none)",
+                "listeners.a.address (none -> 0.0.0.0:81)"
+            ]
         );
     }
 

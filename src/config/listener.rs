@@ -1,13 +1,13 @@
 //! The configuration of one listening address beyond plain HTTP.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{AcmeCertificate, Config};
+use super::{AcmeCertificate, Config, ListenAddress, SocketMode};
 use crate::certificates::{Authorities, ServerCertificate, Validity};
 
 /// A certificate that expires within this time is reported: those of most authorities are renewed
@@ -20,7 +20,9 @@ const DAY: i64 = 24 * 60 * 60;
 pub struct Listener {
     pub name: String,
     /// A change needs a restart.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
+    /// The permissions of a unix socket. A change needs a restart.
+    pub socket_mode: SocketMode,
     /// `None` for plain HTTP.
     pub tls: Option<Arc<ListenerTls>>,
     /// The load balancers whose connections begin with a header of the PROXY protocol; all others

@@ -164,7 +164,7 @@ fn addresses(front: &Raw) -> Vec<(String, SocketAddr)> {
     };
     let plain = listen.into_iter().map(|own| ("`listen`".to_owned(), own));
     let named = front.listeners.iter().filter_map(|listener| {
-        let address = listener.table.address.given()?.value;
+        let address = listener.table.address.given()?.value.inet()?;
         Some((format!("listener `{}`", listener.name.value), address))
     });
     let admin = front

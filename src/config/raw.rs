@@ -17,8 +17,8 @@ use super::units::Size;
 use super::value::{FromToml, RawAttributes, RawHeaders, Reading, Written};
 use super::{
     AccessLogDestination, AcmeChallenge, ClientCertificate, Coalesce, Coding, CorsHeader,
-    CorsMethod, HeaderField, LogFormat, LogLevel, MainReads, OriginPattern, Role, Share,
-    StalePolicy, TileCaches,
+    CorsMethod, HeaderField, ListenAddress, LogFormat, LogLevel, MainReads, OriginPattern, Role,
+    Share, SocketMode, StalePolicy, TileCaches,
 };
 use crate::ogc::RequestClass;
 
@@ -135,7 +135,8 @@ table!(RawCluster {
 });
 
 table!(RawListener {
-    address: SocketAddr,
+    address: ListenAddress,
+    socket_mode: SocketMode,
     cert: Vec<Written<String>>,
     key: Vec<Written<String>>,
     acme: Vec<Written<String>>,

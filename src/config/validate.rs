@@ -67,9 +67,10 @@ fn own_addresses(access: &Access, listeners: &[Listener]) -> Vec<(String, Socket
         .listen
         .iter()
         .map(|own| ("`listen`".to_owned(), *own));
-    let named = listeners
-        .iter()
-        .map(|listener| (format!("listener `{}`", listener.name), listener.address));
+    let named = listeners.iter().filter_map(|listener| {
+        let address = listener.address.inet()?;
+        Some((format!("listener `{}`", listener.name), address))
+    });
     let admin = ("`admin`".to_owned(), access.admin);
     plain.chain(named).chain([admin]).collect()
 }

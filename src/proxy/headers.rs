@@ -69,6 +69,7 @@ const OUR_NAME: &[u8] = b"geofront";
 pub struct ClientView<'a> {
     pub peer: IpAddr,
     /// Our end of the connection: stands in for the Host that an HTTP/1.0 client did not send.
+    /// `None` on a unix socket.
     pub local: Option<SocketAddr>,
     /// The facts that the peer may state.
     pub trust: PeerTrust,
@@ -379,8 +380,11 @@ fn name_a_host(request: &mut RequestHeader, client: &ClientView<'_>) -> Result<(
         || raw_target_authority(request.raw_path())
             .authority()
             .is_some();
-    let Some(local) = client.local.filter(|_| !is_named) else {
+    if is_named {
         return Ok(());
+    }
+    let Some(local) = client.local else {
+        return request.insert_header(HOST, "localhost");
     };
     let default_port = if client.tls { 443 } else { 80 };
     let ip = local.ip().to_canonical();

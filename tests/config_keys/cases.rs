@@ -32,6 +32,11 @@ pub(crate) const CASES: &[(&str, &str, &str)] = &[
         "+[listeners.a]\naddress = \"0.0.0.0:81\"\n",
     ),
     (
+        "listeners.NAME.socket_mode",
+        "+[listeners.a]\naddress = \"unix:/run/a.sock\"\n",
+        "+[listeners.a]\naddress = \"unix:/run/a.sock\"\nsocket_mode = \"0666\"\n",
+    ),
+    (
         "listeners.NAME.cert",
         "+TLS",
         "+[listeners.a]\naddress = \"0.0.0.0:443\"\ncert = \"cert-copy\"\nkey = \"key\"\n",
@@ -422,6 +427,7 @@ pub(crate) const WITHOUT_DEFAULT: &[&[&str]] = &[
         "listeners.balanced.address",
         "listeners.balanced.proxy_protocol_from",
     ],
+    &["listeners.local.address", "listeners.local.socket_mode"],
     &["upstreams.slave3.url"],
     &["upstreams.slave3.url", "upstreams.slave3.ca"],
     &["upstreams.slave3.url", "upstreams.slave3.server_name"],

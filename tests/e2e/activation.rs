@@ -1,6 +1,7 @@
 //! Sockets that a parent opened and passes on, as systemd does: a restart refuses no connection.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -52,7 +53,7 @@ impl Activated {
     }
 
     async fn start(&self) -> Process {
-        let sockets = [&self.listen, &self.admin];
+        let sockets = [self.listen.as_fd(), self.admin.as_fd()];
         let process = Process::start_with_sockets(self.cluster.folder.path(), &sockets).await;
         process.until_eligible("slave1").await;
         process

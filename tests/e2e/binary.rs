@@ -1,6 +1,7 @@
 //! The real binary as a process of its own: what its signals, limits and files do.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -32,18 +33,18 @@ impl Process {
     }
 
     /// Started with these listening sockets, as systemd passes them.
-    pub(crate) async fn start_with_sockets(folder: &Path, sockets: &[&TcpListener]) -> Self {
+    pub(crate) async fn start_with_sockets(folder: &Path, sockets: &[BorrowedFd<'_>]) -> Self {
         let count = sockets.len();
         let variables = format!("export LISTEN_FDS={count} LISTEN_PID=$$; ");
         Self::start_in_shell(folder, &variables, sockets).await
     }
 
-    async fn start_in_shell(folder: &Path, before: &str, sockets: &[&TcpListener]) -> Self {
+    async fn start_in_shell(folder: &Path, before: &str, sockets: &[BorrowedFd<'_>]) -> Self {
         let ports = folder.join("ports.json");
         std::fs::remove_file(&ports).ok();
         // Passed sockets begin behind stderr.
         let passed = sockets.iter().zip(3..).map(|(socket, child_fd)| FdMapping {
-            parent_fd: socket.try_clone().unwrap().into(),
+            parent_fd: socket.try_clone_to_owned().unwrap(),
             child_fd,
         });
         // The shell is replaced by the program: signals go to that.

@@ -56,5 +56,6 @@ mod tls_client;
 mod traces;
 mod truncation;
 mod trust;
+mod unix_sockets;
 mod unseen_changes;
 mod upstream_tls;

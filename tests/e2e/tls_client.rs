@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -155,11 +156,11 @@ impl ClientBuilder {
 
 impl ClientBuilder {
     /// Begins TLS on a connection.
-    pub(crate) async fn over(
+    pub(crate) async fn over<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        stream: TcpStream,
+        stream: S,
         host: &str,
-    ) -> std::io::Result<Client<TlsStream<TcpStream>>> {
+    ) -> std::io::Result<Client<TlsStream<S>>> {
         let name = ServerName::try_from(host.to_owned()).unwrap();
         let stream = TlsConnector::from(self.config())
             .connect(name, stream)
@@ -212,7 +213,7 @@ impl Rig {
         let mut listeners = self.app.listeners.iter();
         listeners
             .find(|(known, _)| known == name)
-            .expect("it is configured")
-            .1
+            .and_then(|(_, address)| address.inet())
+            .expect("it is configured, with a port")
     }
 }

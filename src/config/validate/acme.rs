@@ -61,13 +61,15 @@ impl Check<'_> {
             // What is kept shows in the warning only: the certificates themselves are not affected.
             self.or_kept("[acme]", read, before, &mut Vec::new())
         });
-        let plain: Vec<SocketAddr> = listeners
+        // A unix socket has no port: the web server in front passes the authority's requests on.
+        let plain: Vec<Option<SocketAddr>> = listeners
             .iter()
             .filter(|listener| listener.tls.is_none())
-            .map(|listener| listener.address)
-            .chain(listen.iter().copied())
+            .map(|listener| listener.address.inet())
+            .chain(listen.iter().copied().map(Some))
             .collect();
-        let default = if plain.iter().any(|address| address.port() == HTTP) {
+        let is_http = |address: &SocketAddr| address.port() == HTTP;
+        let default = if plain.iter().flatten().any(is_http) {
             AcmeChallenge::Http01
         } else {
             AcmeChallenge::TlsAlpn01

@@ -13,7 +13,8 @@ use crate::config::raw::{Named, RawListener, Slot};
 use crate::config::source::At;
 use crate::config::value::Written;
 use crate::config::{
-    AcmeCertificate, ClientCertificate, Config, Listener, ListenerTls, UpstreamName, defaults,
+    AcmeCertificate, ClientCertificate, Config, ListenAddress, Listener, ListenerTls, SocketMode,
+    UpstreamName, defaults,
 };
 
 /// The certificates of a listener, and where they are from.
@@ -59,6 +60,7 @@ impl Check<'_> {
             let problem = Problem::new(format!("listener `{name}` has no `address`"));
             self.refuse(problem.at(named.name.at));
         }
+        let socket_mode = self.socket_mode(&key("socket_mode"), raw);
         let running = running.and_then(|config| config.listener(name));
         let used = running.and_then(|listener| listener.tls.as_deref());
         let tls = self.tls(named, acme_folder, used);
@@ -79,6 +81,7 @@ impl Check<'_> {
         Some(Listener {
             name: name.clone(),
             address: address?,
+            socket_mode,
             tls: tls.map(Arc::new),
             http2_without_tls: raw.cert.is_absent()
                 && raw.acme.is_absent()
@@ -86,6 +89,21 @@ impl Check<'_> {
             https_redirect,
             proxy_protocol_from,
         })
+    }
+
+    /// The permissions of a unix socket.
+    fn socket_mode(&mut self, key: &str, raw: &RawListener) -> SocketMode {
+        let address = raw.address.given().map(|written| &written.value);
+        let Some(address) = address.and_then(ListenAddress::inet) else {
+            return self.value(key, &raw.socket_mode, SocketMode::DEFAULT);
+        };
+        if let (Some(_), Some(at)) = (self.optional(key, &raw.socket_mode), raw.socket_mode.at()) {
+            let problem = Problem::new(format!("`{key}` on a listener with the address {address}"));
+            self.refuse(problem.at(at).help(
+                "a unix socket has permissions: remove the key, or let `address` begin with `unix:`",
+            ));
+        }
+        SocketMode::DEFAULT
     }
 
     fn tls(
@@ -340,31 +358,34 @@ impl Check<'_> {
         raw: &[Named<RawListener>],
         others: &[(&str, SocketAddr)],
     ) {
-        let mut taken: Vec<(String, SocketAddr)> = others
+        let mut taken: Vec<(String, ListenAddress)> = others
             .iter()
-            .map(|(key, address)| (format!("`{key}`"), *address))
+            .map(|(key, address)| (format!("`{key}`"), (*address).into()))
             .collect();
         for named in raw {
             let Some(address) = named.table.address.given() else {
                 continue;
             };
             let ours = format!("listener `{}`", named.name.value);
+            let value = &address.value;
+            let inet = value.inet();
             // With port 0 the system chooses, so two of them are two ports.
-            let other = taken
-                .iter()
-                .find(|(_, other)| *other == address.value && address.value.port() != 0);
-            let overlapping = taken
-                .iter()
-                .find(|(_, other)| overlap(*other, address.value));
+            let is_chosen = inet.is_some_and(|inet| inet.port() == 0);
+            let other = taken.iter().find(|(_, other)| other == value && !is_chosen);
+            let overlapping = taken.iter().find(|(_, other)| {
+                other
+                    .inet()
+                    .zip(inet)
+                    .is_some_and(|(one, other)| overlap(one, other))
+            });
             if let Some((other, _)) = other {
-                let title = format!("{other} and {ours} are both {}", address.value);
+                let title = format!("{other} and {ours} are both {value}");
                 self.refuse(Problem::new(title).at(address.at));
             } else if let Some((other, taken)) = overlapping {
-                let value = address.value;
                 let title = format!("{other} is {taken}, and {ours} is {value}");
                 self.refuse(Problem::new(title).at(address.at).help(EVERY_ADDRESS));
             }
-            taken.push((ours, address.value));
+            taken.push((ours, value.clone()));
         }
     }
 }

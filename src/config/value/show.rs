@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::units::{Size, show_duration, show_size};
-use crate::config::{AccessLogDestination, Share};
+use crate::config::{AccessLogDestination, ListenAddress, Share, SocketMode};
 
 /// The form in which a value is shown to administrators: as in the file, without quotes.
 pub(in crate::config) trait Show {
@@ -54,6 +54,18 @@ impl Show for i64 {
 impl Show for Share {
     fn show(&self) -> String {
         self.get().to_string()
+    }
+}
+
+impl Show for ListenAddress {
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Show for SocketMode {
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 

@@ -12,7 +12,8 @@ use crate::config::diagnostics::suggestion;
 use crate::config::units::{Size, parse_duration, parse_size};
 use crate::config::{
     AccessLogDestination, AcmeChallenge, ClientCertificate, Coding, CorsHeader, CorsMethod,
-    HeaderField, LogFormat, LogLevel, MainReads, OriginPattern, Role, StalePolicy, TileCaches,
+    HeaderField, ListenAddress, LogFormat, LogLevel, MainReads, OriginPattern, Role, SocketMode,
+    StalePolicy, TileCaches,
 };
 use crate::ogc::RequestClass;
 
@@ -78,12 +79,50 @@ impl FromText for SocketAddr {
         match (host, port.parse::<u16>()) {
             ("" | "*", Ok(port)) => format!("did you mean \"0.0.0.0:{port}\"?"),
             ("localhost", Ok(port)) => format!("did you mean \"127.0.0.1:{port}\"?"),
+            _ if ListenAddress::from_text(text).is_some() => {
+                "a unix socket is the `address` of a table [listeners.NAME]".to_owned()
+            }
             _ => String::new(),
         }
     }
 
     fn on_number(number: &str) -> String {
         format!("did you mean \"0.0.0.0:{number}\"?")
+    }
+}
+
+impl FromText for ListenAddress {
+    const RULE: &'static str = "an IP address and a port, such as \"0.0.0.0:8080\", or a unix socket, such as \
+         \"unix:/run/geofront/http.sock\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::from_text(text)
+    }
+
+    fn hint(text: &str) -> String {
+        let hint = Self::hint(text);
+        if hint.is_empty() {
+            SocketAddr::hint(text)
+        } else {
+            hint
+        }
+    }
+
+    fn on_number(number: &str) -> String {
+        SocketAddr::on_number(number)
+    }
+}
+
+impl FromText for SocketMode {
+    const RULE: &'static str = "permissions of a file as octal digits in quotes, such as \"0660\", that let a process \
+         write";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::from_text(text)
+    }
+
+    fn on_number(_: &str) -> String {
+        "put it in quotes: \"0660\"".to_owned()
     }
 }
 

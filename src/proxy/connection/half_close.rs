@@ -6,12 +6,15 @@
 //! does not wait for one (RFC 9110 section 15.2.1), and then its connection is looked at now and
 //! then. HTTP/1.0 has no interim answers. A client of HTTP/1.0 counts as gone, as nginx and HAProxy
 //! treat all clients.
+//!
+//! A unix socket shows the difference at once.
 
 use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use nix::sys::socket::{MsgFlags, send};
 use pingora::protocols::l4::ext::get_tcp_info;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -45,12 +48,39 @@ impl HalfClose {
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>, fd: RawFd) -> Poll<()> {
         loop {
             ready!(self.sleep.as_mut().poll(cx));
-            // A socket that has no state to show is no TCP connection any more.
-            if get_tcp_info(fd).map_or(CLOSED, |info| info.tcpi_state) == CLOSED {
+            if has_gone(fd) {
                 return Poll::Ready(());
             }
             self.pause = (self.pause * 2).min(MAX_PAUSE);
             self.sleep.as_mut().reset(Instant::now() + self.pause);
         }
+    }
+}
+
+fn has_gone(fd: RawFd) -> bool {
+    match get_tcp_info(fd) {
+        Ok(info) => info.tcpi_state == CLOSED,
+        // A unix socket: writing nothing fails if the other end is closed, and not if it only sends
+        // no more. A TCP connection without a state is none any more, and fails too.
+        Err(_) => send(fd, &[], MsgFlags::MSG_NOSIGNAL).is_err(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Shutdown;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_unix_socket_shows_whether_its_client_has_gone_or_waits() {
+        let (client, ours) = UnixStream::pair().unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert!(!has_gone(ours.as_raw_fd()));
+        drop(client);
+        assert!(has_gone(ours.as_raw_fd()));
+        assert!(has_gone(-1));
     }
 }

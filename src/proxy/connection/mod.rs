@@ -446,7 +446,7 @@ where
     }
 }
 
-/// The client's address; `None` where there is none, as on a Unix socket.
+/// The client's address; `None` where there is none.
 fn peer(stream: &Stream) -> Option<IpAddr> {
     let digest = stream.get_socket_digest()?;
     digest.peer_addr()?.as_inet().map(SocketAddr::ip)

@@ -247,7 +247,7 @@ async fn the_requests_of_an_http2_connection_go_by_their_authority() {
     }
     .start()
     .await;
-    let stream = tokio::net::TcpStream::connect(town.app.listeners[0].1)
+    let stream = tokio::net::TcpStream::connect(town.app.listeners[0].1.inet().unwrap())
         .await
         .unwrap();
     let (requests, connection) = h2::client::handshake(stream).await.unwrap();
