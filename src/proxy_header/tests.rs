@@ -46,16 +46,26 @@ fn address() -> impl Strategy<Value = SocketAddr> {
     (any::<IpAddr>(), any::<u16>()).prop_map(|(ip, port)| SocketAddr::new(ip, port))
 }
 
+/// Additional fields of every kind but the checksum.
+fn fields() -> impl Strategy<Value = Vec<u8>> {
+    let value = prop::collection::vec(any::<u8>(), 0..20);
+    let field = (any::<u8>(), value).prop_map(|(kind, value)| {
+        let kind = if kind == 3 { 4 } else { kind };
+        [&[kind, 0, value.len() as u8], &value[..]].concat()
+    });
+    prop::collection::vec(field, 0..4).prop_map(|fields| fields.concat())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn the_source_is_read_and_no_byte_behind_the_header_is_taken(
         source in address(),
-        extra in prop::collection::vec(any::<u8>(), 0..40),
+        fields in fields(),
         behind in prop::collection::vec(any::<u8>(), 0..40),
     ) {
-        for header in [v1_of(source), v2_of(source, &extra)] {
+        for header in [v1_of(source), v2_of(source, &fields)] {
             let wire = [&header[..], &behind].concat();
             let complete = ProxyHeaderProgress::Complete(Some(source));
             prop_assert_eq!(read_exactly(&wire), (complete, header.len()));
@@ -64,7 +74,7 @@ proptest! {
 
     #[test]
     fn a_header_that_is_cut_is_never_complete(source in address(), cut in 0..200_usize) {
-        for header in [v1_of(source), v2_of(source, &[0; 9])] {
+        for header in [v1_of(source), v2_of(source, &[4, 0, 6, 0, 0, 0, 0, 0, 0])] {
             let cut = cut.min(header.len() - 1);
             prop_assert!(matches!(read(&header[..cut]), ProxyHeaderProgress::More(_)), "{cut}");
         }
@@ -156,4 +166,46 @@ fn anything_but_an_exact_header_is_malformed() {
             "{header:?}"
         );
     }
+}
+
+#[test]
+fn additional_fields_end_with_the_header() {
+    for source in ["192.0.2.7:1", "[2001:db8::7]:1"] {
+        let of = |fields: &[u8]| read_exactly(&v2_of(source.parse().unwrap(), fields)).0;
+        let is_read = |fields| matches!(of(fields), ProxyHeaderProgress::Complete(Some(_)));
+        let sound: [&[u8]; 3] = [b"", b"\x04\0\0", b"\xea\0\x02ab\x04\0\x01x"];
+        assert!(sound.into_iter().all(is_read));
+        let malformed: [&[u8]; 4] = [
+            b"\x04",
+            b"\x04\0",
+            b"\x04\0\x01",
+            b"\xea\0\x02ab\x04\xff\xffx",
+        ];
+        for fields in malformed {
+            assert_eq!(of(fields), ProxyHeaderProgress::Malformed, "{fields:?}");
+        }
+    }
+}
+
+#[test]
+fn a_checksum_must_be_that_of_the_header() {
+    let source = "192.0.2.7:1".parse().unwrap();
+    let mut header = v2_of(source, b"\x04\0\x01x\x03\0\x04\0\0\0\0\xea\0\x01y");
+    let at = header.len() - 8;
+    assert_eq!(read(&header), ProxyHeaderProgress::Malformed);
+    // As Castagnoli's polynomial has it, computed apart from the code under test.
+    header[at..at + 4].copy_from_slice(&[0x98, 0x58, 0xb5, 0x14]);
+    assert_eq!(read(&header), ProxyHeaderProgress::Complete(Some(source)));
+    // Without its kind, the field is no checksum.
+    for changed in (12..header.len()).filter(|changed| *changed != at - 3) {
+        let mut other = header.clone();
+        other[changed] ^= 0x10;
+        assert_ne!(
+            read(&other),
+            ProxyHeaderProgress::Complete(Some(source)),
+            "{changed}"
+        );
+    }
+    let short = v2_of(source, b"\x03\0\x03abc");
+    assert_eq!(read(&short), ProxyHeaderProgress::Malformed);
 }

@@ -17,6 +17,9 @@ const PROXY: u8 = 0x1;
 const TCP4: u8 = 0x11;
 const TCP6: u8 = 0x21;
 
+/// The additional field with a checksum of the whole header.
+const CRC32C: u8 = 0x03;
+
 /// Lengths of the addresses and ports of both ends.
 const TCP4_LENGTH: usize = 12;
 const TCP6_LENGTH: usize = 36;
@@ -42,19 +45,59 @@ pub(super) fn read(bytes: &[u8]) -> ProxyHeaderProgress {
         return ProxyHeaderProgress::Malformed;
     }
     match (command & 0x0f, family) {
-        // The addresses are those of the load balancer itself, if there are any.
+        // The addresses are those of the load balancer itself, if there are any. The whole block is
+        // to be ignored.
         (LOCAL, _) => ProxyHeaderProgress::Complete(None),
-        (PROXY, TCP4) => source(rest, TCP4_LENGTH, |rest| {
-            let (ip, rest) = rest.split_first_chunk::<4>()?;
-            Some((IpAddr::V4(Ipv4Addr::from(*ip)), rest.get(4..6)?))
-        }),
-        (PROXY, TCP6) => source(rest, TCP6_LENGTH, |rest| {
-            let (ip, rest) = rest.split_first_chunk::<16>()?;
-            Some((IpAddr::V6(Ipv6Addr::from(*ip)), rest.get(16..18)?))
-        }),
+        (PROXY, TCP4) if has_sound_fields(bytes, TCP4_LENGTH) => {
+            source(rest, TCP4_LENGTH, |rest| {
+                let (ip, rest) = rest.split_first_chunk::<4>()?;
+                Some((IpAddr::V4(Ipv4Addr::from(*ip)), rest.get(4..6)?))
+            })
+        }
+        (PROXY, TCP6) if has_sound_fields(bytes, TCP6_LENGTH) => {
+            source(rest, TCP6_LENGTH, |rest| {
+                let (ip, rest) = rest.split_first_chunk::<16>()?;
+                Some((IpAddr::V6(Ipv6Addr::from(*ip)), rest.get(16..18)?))
+            })
+        }
         // Other families are not TCP over IP, and other commands do not exist.
         _ => ProxyHeaderProgress::Malformed,
     }
+}
+
+/// True if the fields behind addresses of this length end with the header, and a checksum among
+/// them is right.
+fn has_sound_fields(header: &[u8], addresses: usize) -> bool {
+    let mut rest = header.get(FIXED + addresses..).unwrap_or_default();
+    while let [kind, high, low, after @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let Some((value, behind)) = after.split_at_checked(length) else {
+            return false;
+        };
+        let at = header.len() - after.len();
+        if *kind == CRC32C && value != checksum(header, at).to_be_bytes() {
+            return false;
+        }
+        rest = behind;
+    }
+    rest.is_empty()
+}
+
+/// CRC32c of the header, in which the four bytes of the checksum at `at` count as zero.
+fn checksum(header: &[u8], at: usize) -> u32 {
+    /// The polynomial of Castagnoli, lowest power first.
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    let zeroed = header.iter().enumerate().map(|(index, byte)| {
+        let is_checksum = (at..at + 4).contains(&index);
+        if is_checksum { 0 } else { *byte }
+    });
+    let crc = zeroed.fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            let is_odd = crc & 1 == 1;
+            crc >> 1 ^ if is_odd { POLYNOMIAL } else { 0 }
+        })
+    });
+    !crc
 }
 
 /// Returns the source of addresses with `length`. `parse` returns its address and the bytes of its
@@ -72,4 +115,16 @@ fn source(
     address.map_or(ProxyHeaderProgress::Malformed, |address| {
         ProxyHeaderProgress::Complete(Some(address))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_crc32c() {
+        // The check value of the algorithm. No byte counts as zero.
+        assert_eq!(checksum(b"123456789", 9), 0xe306_9283);
+        assert_eq!(checksum(b"1234xxxx9", 4), checksum(b"1234\0\0\0\09", 9));
+    }
 }
