@@ -1,12 +1,14 @@
 //! Floods of HTTP/2: each has a bound, and others go on to be served.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use geofront::geosim::Fault;
+use geofront::geosim::{Behaviour, Fault};
 use geofront::ogc::RequestClass;
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
+use super::client::Client;
 use super::http2::{HOST, Served, get, request, served};
 use super::requests::{FEATURES, MAP};
 use super::rig::{PATIENCE, Plan};
@@ -243,4 +245,48 @@ async fn a_stream_that_the_client_has_us_reset_gives_its_slot_back() {
             .await;
     }
     assert_eq!(get(&served.connect().await, MAP).await.0, 200);
+}
+
+/// "One HTTP/2 client with a closed window and a hundred maps of 3 MB kept all slots for a minute:
+/// they were more than the memory holds."
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_large_answers_to_a_window_of_zero_keep_no_slots_from_another_client() {
+    let images = Behaviour {
+        image_bytes: Some(3_000_000),
+        ..Behaviour::default()
+    };
+    let plan = Plan::replicas(1)
+        .behaving(images)
+        .with("[limits]\nmax_in_flight = 8")
+        .with("[clients]\nall_answer_memory = \"32MiB\"");
+    let served = served(plan).await;
+    let mut closed = h2::client::Builder::new();
+    closed.initial_window_size(0);
+    let requests = served.connect_with(&closed).await;
+    let mut waiting = Vec::new();
+    for number in 0..100 {
+        let mut ready = requests.clone().ready().await.unwrap();
+        let target = format!("{MAP}&number={number}");
+        let get_map = request(Method::GET, &target).body(()).unwrap();
+        waiting.push(ready.send_request(get_map, true).unwrap().0);
+    }
+    served
+        .rig
+        .until("every slot is held", |rig| rig.in_flight() == 8)
+        .await;
+    let started = Instant::now();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let stream = socket.connect(served.rig.address()).await.unwrap();
+    let answer = Client::over(stream).get(&format!("{MAP}&other")).await;
+    let answer = answer.unwrap();
+    assert_eq!((answer.status, answer.body.len()), (200, 3_000_000));
+    served
+        .rig
+        .until("no slot is held", |rig| rig.in_flight() == 0)
+        .await;
+    let elapsed = started.elapsed();
+    // Each answer has ten seconds, and so has the client with all of them.
+    assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
+    drop(waiting);
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::log_limit::LogLimit;
-use super::networks::{Excess, Network, NetworkLimits, Networks};
+use super::networks::{Excess, Network, NetworkLimits, Networks, SharedByNetwork};
 use crate::config::ClientLimits;
-use crate::metrics::{ClientExcess, Metrics, NetworkMemory};
+use crate::metrics::{ClientExcess, Metrics};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Clients {
         let client = CountedClient {
             clients: Arc::clone(self),
             counted: None,
-            memory: None,
+            shared: None,
         };
         if self.metrics.client_connections.begin() > self.most {
             self.metrics.client_connections.refused();
@@ -97,8 +97,8 @@ pub(in crate::proxy) struct CountedClient {
     clients: Arc<Clients>,
     /// Its network, and the limits of it.
     counted: Option<(Network, NetworkLimits)>,
-    /// The memory for slow clients that its network holds.
-    memory: Option<NetworkMemory>,
+    /// The limits that it shares with all connections of its network.
+    shared: Option<SharedByNetwork>,
 }
 
 impl CountedClient {
@@ -113,7 +113,7 @@ impl CountedClient {
         let excess = match clients.networks.enter(network, &limits, Instant::now()) {
             Ok(()) => {
                 self.counted = Some((network, limits));
-                self.memory = clients.networks.memory(network);
+                self.shared = clients.networks.shared(network);
                 return true;
             }
             Err(Excess::Connections) => ClientExcess::PerAddress,
@@ -123,9 +123,10 @@ impl CountedClient {
         false
     }
 
-    /// Returns the memory for slow clients that its network holds; `None` if it has no limit.
-    pub(in crate::proxy) fn memory(&self) -> Option<NetworkMemory> {
-        self.memory.clone()
+    /// Returns the limits that it shares with all connections of its network; `None` if there are
+    /// none.
+    pub(in crate::proxy) fn shared(&self) -> Option<SharedByNetwork> {
+        self.shared.clone()
     }
 
     /// Counts a head that has begun and is not complete, until the returned value is dropped;

@@ -12,9 +12,10 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::log_limit::LogLimit;
+use super::networks::SharedByNetwork;
 use super::preface;
 use crate::config::{Config, Listener};
-use crate::metrics::{Metrics, NetworkMemory};
+use crate::metrics::Metrics;
 use crate::proxy::tls::{Handshake, HandshakeFault, TlsSettings, TlsSocket};
 use crate::proxy_header;
 
@@ -152,8 +153,8 @@ pub(super) struct Greeted {
     pub(super) arrival: Option<Arc<Arrival>>,
     /// The bytes of the first request that were read.
     pub(super) ahead: BytesMut,
-    /// The memory for slow clients that the client's network holds.
-    pub(super) memory: Option<NetworkMemory>,
+    /// The limits that all connections of the client's network share; `None` if it has none.
+    pub(super) shared: Option<SharedByNetwork>,
 }
 
 impl From<Stream> for Greeted {
@@ -162,7 +163,7 @@ impl From<Stream> for Greeted {
             stream,
             arrival: None,
             ahead: BytesMut::new(),
-            memory: None,
+            shared: None,
         }
     }
 }

@@ -29,6 +29,7 @@ mod networks;
 mod pace;
 mod preface;
 mod readable;
+mod reading_credit;
 mod redirect;
 pub(in crate::proxy) mod refuse_head;
 mod reset;
@@ -270,7 +271,7 @@ where
             return None;
         }
         drop(config);
-        greeted.memory = client.memory();
+        greeted.shared = client.shared();
         match &greeted.arrival {
             Some(arrival) if arrival.is_http2 => {
                 let arrival = Arc::clone(arrival);
@@ -304,11 +305,11 @@ where
         let Greeted {
             stream,
             ahead,
-            memory,
+            shared,
             ..
         } = greeted;
         let serve_one = |stream: Stream| {
-            let memory = memory.clone();
+            let shared = shared.clone();
             let (connections, shutdown) = (Arc::clone(self), shutdown.clone());
             let arrival = Some(Arc::clone(&arrival));
             async move {
@@ -316,7 +317,7 @@ where
                 let first_head = Instant::now() + connections.config().timeouts.client_header;
                 let greeted = Greeted {
                     arrival,
-                    memory,
+                    shared,
                     ..Greeted::from(stream)
                 };
                 connections
@@ -346,12 +347,12 @@ where
             stream,
             arrival,
             ahead,
-            memory,
+            shared,
         } = greeted;
         let mut stream = self.stream(stream, interrupt);
         stream.begin_with(ahead);
-        if let Some(memory) = &memory {
-            stream.count_for(Arc::clone(&memory.answers));
+        if let Some(shared) = &shared {
+            stream.count_for(shared);
         }
         if client.is_some() {
             // Streams of HTTP/2 share a socket.
@@ -418,7 +419,9 @@ where
                 target,
                 is_last: head.connection.close,
                 arrival: arrival.clone(),
-                bodies: memory.as_ref().map(|memory| Arc::clone(&memory.bodies)),
+                bodies: shared
+                    .as_ref()
+                    .map(|shared| Arc::clone(&shared.memory.bodies)),
             };
             session.set_connection_user_context(Some(Box::new(switches)));
             let Some(reused) = self.proxy.process_new_http(session, shutdown).await else {

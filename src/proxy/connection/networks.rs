@@ -3,8 +3,9 @@
 //!
 //! A network is one IPv4 address or one IPv6 /64, the usual range of one client. Each network with
 //! a connection has an entry, so the number of connections bounds the table. A network without a
-//! connection is remembered until its rate allows a whole burst again. The number of such networks
-//! is bounded by [`MAX_IDLE`]: forgetting one only gives it a fresh burst.
+//! connection is remembered until its rate allows a whole burst again and its slow readers have all
+//! of their credit. The number of such networks is bounded by [`MAX_IDLE`]: forgetting one only
+//! gives it a fresh burst and credit.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::reading_credit::ReadingCredit;
 use crate::metrics::NetworkMemory;
 
 /// Parts of the table, so that connections of different networks rarely contend for a lock.
@@ -57,12 +59,21 @@ pub(super) enum Excess {
     Rate,
 }
 
+/// The limits that all connections of a network share beside their number.
+#[derive(Clone, Debug, Default)]
+pub(in crate::proxy) struct SharedByNetwork {
+    /// The memory for slow clients.
+    pub(super) memory: NetworkMemory,
+    /// The time of slots for slow readers.
+    pub(super) reading: ReadingCredit,
+}
+
 /// The activity of one network.
 #[derive(Debug)]
 struct Usage {
     connections: usize,
     heads: u32,
-    memory: NetworkMemory,
+    shared: SharedByNetwork,
     /// Theoretical arrival time of its rate limit on connections (GCRA).
     paid_until: Instant,
 }
@@ -97,7 +108,7 @@ impl Networks {
             Usage {
                 connections: 0,
                 heads: 0,
-                memory: NetworkMemory::default(),
+                shared: SharedByNetwork::default(),
                 paid_until: now,
             }
         });
@@ -128,7 +139,7 @@ impl Networks {
         if usage.connections > 0 {
             return;
         }
-        if usage.paid_until <= now {
+        if usage.paid_until <= now && usage.shared.reading.is_whole(now.into()) {
             part.usages.remove(&network);
             return;
         }
@@ -157,11 +168,10 @@ impl Networks {
         }
     }
 
-    /// Returns the memory for slow clients that the clients of a network hold; `None` without a
-    /// connection.
-    pub(super) fn memory(&self, network: Network) -> Option<NetworkMemory> {
+    /// Returns the limits that all connections of a network share; `None` without a connection.
+    pub(super) fn shared(&self, network: Network) -> Option<SharedByNetwork> {
         let part = self.part(network).lock();
-        Some(part.usages.get(&network)?.memory.clone())
+        Some(part.usages.get(&network)?.shared.clone())
     }
 
     fn part(&self, network: Network) -> &Mutex<Part> {

@@ -42,12 +42,14 @@ use super::delivery::Delivery;
 use super::half_close::{HalfClose, PROBE};
 use super::inbox::{Inbox, Incoming, Tunnel};
 use super::interrupt::Interrupt;
+use super::networks::SharedByNetwork;
 use super::pace::PaceRule;
+use super::reading_credit::ReadingCredit;
 use super::unsent::Unsent;
-use super::write_timer::WriteTimer;
+use super::write_timer::{ReadingLimit, WriteTimer};
 use crate::config::Config;
 use crate::http1::HeadLimits;
-use crate::metrics::{ClientMemory, HeldBytes};
+use crate::metrics::ClientMemory;
 
 /// Maximum bytes that wait for a flush or a longer write: the head of an answer, and the whole of a
 /// small one.
@@ -119,6 +121,8 @@ pub(in crate::proxy) struct ClientStream<S: AsyncWrite + Unpin> {
     memory: Arc<ClientMemory>,
     limits: StreamLimits,
     delivery: Delivery,
+    /// The time for which slow readers of the client's network may keep slots.
+    reading: Option<ReadingCredit>,
     /// `None` until a write has to wait.
     timer: Option<WriteTimer>,
     /// The socket, to measure how much the client has received: the kernel holds megabytes for a
@@ -161,6 +165,7 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
             memory,
             limits,
             delivery: Delivery::default(),
+            reading: None,
             timer: None,
             fd: None,
             taken: 0,
@@ -183,9 +188,11 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         self.inbox.begin_with(ahead);
     }
 
-    /// Counts unread bytes for the client's network, too.
-    pub(in crate::proxy) fn count_for(&mut self, network: Arc<HeldBytes>) {
-        self.unsent.count_for(&self.memory, network);
+    /// Counts unread bytes and slow reading for the client's network, too.
+    pub(in crate::proxy) fn count_for(&mut self, network: &SharedByNetwork) {
+        let held = Arc::clone(&network.memory.answers);
+        self.unsent.count_for(&self.memory, held);
+        self.reading = Some(network.reading.clone());
     }
 
     /// Returns the state that the requests of this connection share with it.
@@ -333,10 +340,15 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
             rate: if is_strict { self.limits.min_rate } else { 0 },
             patience: self.limits.patience,
         };
+        let limit = ReadingLimit {
+            rule: &rule,
+            is_strict,
+            network: self.reading.as_ref().filter(|_| holds_slot),
+        };
         let (fd, sent) = (self.fd, self.taken);
         let acknowledged = || Some(get_tcp_info(fd?).ok()?.tcpi_bytes_acked);
         let timer = self.timer.get_or_insert_with(WriteTimer::new);
-        ready!(timer.poll_too_slow(cx, &rule, is_strict, || acknowledged().unwrap_or(sent)));
+        ready!(timer.poll_too_slow(cx, &limit, || acknowledged().unwrap_or(sent)));
         // The waiting bytes are discarded, because the client is given up.
         self.unsent.clear();
         self.waiting = Vec::new();

@@ -9,12 +9,45 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::pace::{ClientPace, PaceRule};
+use super::reading_credit::ReadingCredit;
 
 /// Time for which a short write waits for the next one, so that both are sent together.
 const GATHER: Duration = Duration::from_millis(2);
 
 /// Interval between measurements of a slow client's progress.
 const MEASURE: Duration = Duration::from_secs(1);
+
+/// The same where a slot waits for the client: a network without credit keeps it for so long.
+const MEASURE_SLOT: Duration = Duration::from_millis(250);
+
+/// The limit on a slow client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReadingLimit<'l> {
+    pub(super) rule: &'l PaceRule,
+    /// The rule is one that requires a rate.
+    pub(super) is_strict: bool,
+    /// The credit of the client's network, where a slot waits for the client.
+    pub(super) network: Option<&'l ReadingCredit>,
+}
+
+impl ReadingLimit<'_> {
+    /// Time until the next measurement.
+    fn step(&self) -> Duration {
+        let step = if self.network.is_some() {
+            MEASURE_SLOT
+        } else {
+            MEASURE
+        };
+        step.min(self.rule.patience / 4)
+    }
+
+    /// True if the network of a client that moved `bytes` in the last `time` has credit.
+    fn allows(&self, bytes: u64, time: Duration, now: Instant) -> bool {
+        let rate = self.rule.rate;
+        self.network
+            .is_none_or(|network| network.spend(time, bytes, rate, now))
+    }
+}
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -66,16 +99,17 @@ impl WriteTimer {
         self.sleep.as_mut().poll(cx)
     }
 
-    /// Ready when the client, which has taken `taken()` bytes in all, is too slow. `is_strict`: the
-    /// rule is one that requires a rate.
+    /// Ready when the client, which has taken `taken()` bytes in all, is too slow.
     pub(super) fn poll_too_slow(
         &mut self,
         cx: &mut Context<'_>,
-        rule: &PaceRule,
-        is_strict: bool,
+        limit: &ReadingLimit<'_>,
         taken: impl Fn() -> u64,
     ) -> Poll<()> {
-        let step = MEASURE.min(rule.patience / 4);
+        let ReadingLimit {
+            rule, is_strict, ..
+        } = *limit;
+        let step = limit.step();
         loop {
             let now = Instant::now();
             let measure = match &mut self.purpose {
@@ -101,7 +135,8 @@ impl WriteTimer {
             let (taken, time) = (taken(), now.saturating_duration_since(measure.since));
             let progress = taken.saturating_sub(measure.taken);
             (measure.since, measure.taken) = (now, taken);
-            if !measure.pace.note(progress, time, rule) {
+            let is_fast = measure.pace.note(progress, time, rule);
+            if !is_fast || !limit.allows(progress, time, now) {
                 return Poll::Ready(());
             }
             self.sleep.as_mut().reset(now + step);

@@ -375,6 +375,25 @@ async fn a_client_that_keeps_an_upstream_waiting_must_read_at_the_rate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn eight_answers_of_one_network_that_keep_slots_share_one_grace() {
+    let network = SharedByNetwork::default();
+    let started = Instant::now();
+    let answers = (0..8).map(|_| {
+        let (mut stream, client) = narrow();
+        stream.count_for(&network);
+        stream.delivery().set_holds_slot(true);
+        async move {
+            let sent = stream.write_all(&vec![b'x'; 2_000_000]).await;
+            drop(client);
+            sent.unwrap_err().kind()
+        }
+    });
+    let ends = futures::future::join_all(answers).await;
+    assert_eq!(ends, [io::ErrorKind::TimedOut; 8]);
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_keeps_nothing_waiting_may_be_slow_but_not_silent() {
     assert_eq!(given_up_after(1, 90_000).await, 600);
     let (mut stream, _client) = narrow();
