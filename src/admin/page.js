@@ -600,7 +600,8 @@ const REFUSED = {
   "field-name": "a wrong character in the name of a header field", "field-value": "a control character in a header field", "host-missing": "no Host", "host-repeated": "more than one Host",
   "host-invalid": "its Host is no name or address", "host-disagrees": "its Host is another one than in its URL", "nominated-field": "Connection names a field that identifies the client",
   "content-length": "its Content-Length is not one number", "transfer-encoding": "a Transfer-Encoding other than chunked", "length-and-chunks": "Content-Length beside Transfer-Encoding",
-  chunk: "a malformed chunk in its body", trailers: "its trailers are malformed or too long", internal: "a fault of geofront's own: please report it",
+  chunk: "a malformed chunk in its body", trailers: "its trailers are malformed or too long",
+  "http2-message": "malformed over HTTP/2", internal: "a fault of geofront's own: please report it",
 };
 
 // The access line in words.

@@ -52,11 +52,13 @@ pub enum Fault {
     Chunk,
     /// Trailers that are malformed or too many.
     Trailers,
+    /// A request over HTTP/2 that has no form in HTTP/1.
+    Http2Message,
 }
 
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::RequestLine,
         Self::Method,
         Self::MethodRefused,
@@ -80,6 +82,7 @@ impl Fault {
         Self::Nomination,
         Self::Chunk,
         Self::Trailers,
+        Self::Http2Message,
     ];
 
     /// The word that logs and metrics use.
@@ -108,6 +111,7 @@ impl Fault {
             Self::Nomination => "nominated-field",
             Self::Chunk => "chunk",
             Self::Trailers => "trailers",
+            Self::Http2Message => "http2-message",
         }
     }
 
@@ -123,6 +127,7 @@ impl Fault {
             Self::FoldedField | Self::FieldName | Self::FieldValue => 400,
             Self::HostMissing | Self::HostRepeated | Self::HostInvalid | Self::HostDisagrees => 400,
             Self::ContentLength | Self::LengthAndChunks | Self::Nomination | Self::Chunk => 400,
+            Self::Http2Message => 400,
         }
     }
 
@@ -149,6 +154,7 @@ impl Fault {
             Self::Nomination => "RFC 9110 section 7.6.1",
             Self::Chunk => "RFC 9112 section 7.1",
             Self::Trailers => "RFC 9112 section 7.1.2",
+            Self::Http2Message => "RFC 9113 section 8.1.1",
         }
     }
 
@@ -178,6 +184,7 @@ impl Fault {
             Self::Nomination => "The header field Connection names a field that must be passed on.",
             Self::Chunk => "A chunk of the body is malformed.",
             Self::Trailers => "The trailers of the request are malformed or too large.",
+            Self::Http2Message => "The request is malformed.",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Rules of requests that look different over HTTP/2: tunnels, trailers, fields of a connection.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use tokio::io::AsyncReadExt;
@@ -58,6 +60,12 @@ async fn is_refused(served: &Served, fields: &[(&str, &str)]) -> bool {
     answered.expect("an answer in time")
 }
 
+/// The lines of refusals in an access log.
+fn refusals(log: &Path) -> usize {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.matches(" end=refused:").count()
+}
+
 /// Requests of clients that reached an upstream.
 fn passed(served: &Served) -> usize {
     let all = served.rig.replicas.iter().chain([&served.rig.main]);
@@ -68,7 +76,9 @@ fn passed(served: &Served) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_tunnel_and_no_malformed_request_over_http2_reaches_an_upstream() {
-    let served = served(Plan::replicas(1)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    let served = served(Plan::replicas(1).access_log(&log)).await;
     let others = served.connect().await;
     let good = [
         (":method", "GET"),
@@ -106,10 +116,18 @@ async fn no_tunnel_and_no_malformed_request_over_http2_reaches_an_upstream() {
         ]
         .map(with),
     );
-    for fields in refused {
-        assert!(is_refused(&served, &fields).await, "{fields:?}");
+    for (number, fields) in refused.iter().enumerate() {
+        assert!(is_refused(&served, fields).await, "{fields:?}");
+        // Each has a line of its own, and none has two.
+        served
+            .rig
+            .until("the line is written", |_| refusals(&log) > number)
+            .await;
+        assert_eq!(refusals(&log), number + 1, "{fields:?}");
     }
     assert_eq!(passed(&served), 0);
+    let metrics = served.rig.metrics().await;
+    assert!(metrics.contains("reason=\"http2-message\"}"), "{metrics}");
     assert_eq!(get(&others, MAP).await.0, 200);
     assert_eq!(passed(&served), 1);
 }

@@ -326,7 +326,10 @@ where
                     .unwrap_or_default();
             }
         };
-        let ended = http2::serve(stream, ahead, limits, shutdown, serve_one).await;
+        let heads = &self.parts.heads;
+        let client = peer(&stream);
+        let refused = || heads.note_malformed_stream(client);
+        let ended = http2::serve(stream, ahead, limits, shutdown, serve_one, refused).await;
         if ended == ConnectionEnd::Flood {
             self.parts.heads.metrics.http2_flood();
         }

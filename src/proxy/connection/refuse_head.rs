@@ -148,29 +148,74 @@ impl HeadRefuser {
         self.reply(stream, reply).await;
     }
 
-    /// Sends, counts and logs an answer, after which the connection ends.
-    async fn reply(&self, stream: &mut ClientStream<Stream>, reply: Reply<'_>) {
-        let (started, time) = (Instant::now(), SystemTime::now());
-        let Reply {
-            method,
-            target,
+    /// Counts and logs a request over HTTP/2 that the HTTP/2 library has refused with a reset. It
+    /// shows neither method nor target.
+    pub(in crate::proxy) fn note_malformed_stream(&self, peer: Option<IpAddr>) {
+        let request_id = RequestId::fresh();
+        let refusal = Refusal::Malformed(Fault::Http2Message);
+        let (head, body) = respond::build(refusal, None, None, ErrorShape::Plain, &request_id);
+        let reply = Reply {
+            method: &[],
+            target: &[],
             request_id,
-            mut head,
+            head,
             body,
-            classified,
-            refusal,
-        } = reply;
-        let method = std::str::from_utf8(method).unwrap_or_default();
+            classified: None,
+            refusal: Some(refusal),
+        };
+        self.note(
+            reply,
+            Sending {
+                peer: peer.unwrap_or(NO_PEER),
+                started: Instant::now(),
+                time: SystemTime::now(),
+                is_written: false,
+            },
+        );
+    }
+
+    /// Sends, counts and logs an answer, after which the connection ends.
+    async fn reply(&self, stream: &mut ClientStream<Stream>, mut reply: Reply<'_>) {
+        let (started, time) = (Instant::now(), SystemTime::now());
+        let head = &mut reply.head;
         let date = HeaderValue::try_from(httpdate::fmt_http_date(time)).expect("a date is ASCII");
         head.insert_header(DATE, date).expect("a valid name");
         head.insert_header(CONNECTION, HeaderValue::from_static("close"))
             .expect("a valid name");
-        let mut wire = wire(&head);
-        if method != "HEAD" {
-            wire.extend_from_slice(&body);
+        let mut wire = wire(head);
+        if reply.method != b"HEAD" {
+            wire.extend_from_slice(&reply.body);
         }
         let is_written = matches!(timeout(WRITE, send(stream, &wire)).await, Ok(Ok(())));
+        self.note(
+            reply,
+            Sending {
+                peer: peer(stream),
+                started,
+                time,
+                is_written,
+            },
+        );
+    }
 
+    /// Counts and logs an answer.
+    fn note(&self, reply: Reply<'_>, sending: Sending) {
+        let Reply {
+            method,
+            target,
+            request_id,
+            head,
+            body,
+            classified,
+            refusal,
+        } = reply;
+        let Sending {
+            peer,
+            started,
+            time,
+            is_written,
+        } = sending;
+        let method = std::str::from_utf8(method).unwrap_or_default();
         let total = started.elapsed();
         let class = classified
             .as_ref()
@@ -189,8 +234,8 @@ impl HeadRefuser {
         let record = Record {
             time,
             request_id: request_id.as_str(),
-            client: peer(stream),
-            peer: peer(stream),
+            client: peer,
+            peer,
             method,
             target,
             status,
@@ -247,6 +292,15 @@ struct Reply<'r> {
     refusal: Option<Refusal>,
 }
 
+/// The time and the outcome of an answer.
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    peer: IpAddr,
+    started: Instant,
+    time: SystemTime,
+    is_written: bool,
+}
+
 async fn send(stream: &mut ClientStream<Stream>, wire: &[u8]) -> std::io::Result<()> {
     stream.write_all(wire).await?;
     stream.flush().await
@@ -260,6 +314,9 @@ fn wire(head: &ResponseHeader) -> Vec<u8> {
     wire
 }
 
+/// Unspecified, so never trusted.
+const NO_PEER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 /// Unspecified where there is none.
 fn peer(stream: &ClientStream<Stream>) -> IpAddr {
     let digest = stream.get_socket_digest();
@@ -267,5 +324,5 @@ fn peer(stream: &ClientStream<Stream>) -> IpAddr {
         .as_ref()
         .and_then(|digest| digest.peer_addr())
         .and_then(|address| address.as_inet());
-    address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip)
+    address.map_or(NO_PEER, SocketAddr::ip)
 }

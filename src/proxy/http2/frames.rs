@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::resets::{MalformedStreams, ResetWatch};
+
 /// The first bytes of a connection, before the first frame.
 const PREFACE: usize = 24;
 
@@ -116,6 +118,7 @@ pub(super) struct WatchedFrames<S> {
     /// When `left` was filled up.
     filled: Instant,
     is_flood: FloodFlag,
+    resets: ResetWatch,
 }
 
 /// Raised for a flood. From then on nothing more is read: a failed read would end the connection
@@ -147,8 +150,14 @@ impl FloodFlag {
 }
 
 impl<S> WatchedFrames<S> {
-    pub(super) fn new(inner: S, ahead: BytesMut, is_flood: FloodFlag) -> Self {
+    pub(super) fn new(
+        inner: S,
+        ahead: BytesMut,
+        is_flood: FloodFlag,
+        malformed: MalformedStreams,
+    ) -> Self {
         Self {
+            resets: ResetWatch::new(malformed),
             inner,
             ahead,
             is_flood,
@@ -225,6 +234,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedFrames<S> {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let sent = ready!(Pin::new(&mut self.inner).poll_write(cx, data))?;
+        self.resets.note(&data[..sent]);
         self.earn(sent);
         Poll::Ready(Ok(sent))
     }
@@ -235,6 +245,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedFrames<S> {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let sent = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, parts))?;
+        let mut left = sent;
+        for part in parts {
+            let length = left.min(part.len());
+            self.resets.note(&part[..length]);
+            left -= length;
+        }
         self.earn(sent);
         Poll::Ready(Ok(sent))
     }
@@ -301,7 +317,7 @@ mod tests {
         drop(client);
         let is_flood = FloodFlag::default();
         let mut read = Vec::new();
-        let mut watched = WatchedFrames::new(ours, BytesMut::new(), is_flood.clone());
+        let mut watched = over(ours, BytesMut::new(), is_flood.clone());
         tokio::select! {
             read = watched.read_to_end(&mut read) => read.is_ok(),
             () = is_flood.raised() => false,
@@ -329,7 +345,11 @@ mod tests {
     }
 
     fn watched() -> WatchedFrames<tokio::io::Empty> {
-        WatchedFrames::new(tokio::io::empty(), BytesMut::new(), FloodFlag::default())
+        over(tokio::io::empty(), BytesMut::new(), FloodFlag::default())
+    }
+
+    fn over<S>(inner: S, ahead: BytesMut, is_flood: FloodFlag) -> WatchedFrames<S> {
+        WatchedFrames::new(inner, ahead, is_flood, MalformedStreams::default())
     }
 
     #[tokio::test(start_paused = true)]
@@ -350,7 +370,7 @@ mod tests {
     async fn bytes_that_were_read_before_come_first_and_are_watched() {
         let ahead = BytesMut::from(&[&[0; PREFACE][..], &frame(6, 0, 8)].concat()[..]);
         let inner = &b"rest"[..];
-        let mut watched = WatchedFrames::new(inner, ahead.clone(), FloodFlag::default());
+        let mut watched = over(inner, ahead.clone(), FloodFlag::default());
         let mut read = Vec::new();
         watched.read_to_end(&mut read).await.unwrap();
         assert_eq!(read, [&ahead[..], b"rest"].concat());

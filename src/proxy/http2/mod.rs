@@ -7,9 +7,11 @@
 
 mod frames;
 mod request;
+mod resets;
 mod response;
 mod stream;
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use frames::{FloodFlag, WatchedFrames};
+use resets::MalformedStreams;
 use stream::{SharedDigests, StreamIo};
 
 /// Requests at a time on one connection. The same as nginx's and HAProxy's.
@@ -66,14 +69,19 @@ pub(in crate::proxy) enum ConnectionEnd {
     Flood,
 }
 
+/// The number of last streams that are known. A stream that is older and still runs gets a second
+/// access line if its trailers are malformed.
+const KNOWN_STREAMS: usize = 2 * MAX_STREAMS as usize;
+
 /// Serves a connection, of which `ahead` was read before. `serve` serves one stream, and goes on in
-/// a task of its own.
+/// a task of its own. `refused` logs a malformed request, of which the library shows nothing.
 pub(in crate::proxy) async fn serve<F, S>(
     stream: Stream,
     ahead: BytesMut,
     limits: Http2Limits,
     shutdown: &ShutdownWatch,
     serve: F,
+    refused: impl Fn(),
 ) -> ConnectionEnd
 where
     F: Fn(Stream) -> S,
@@ -84,8 +92,8 @@ where
         tls: stream.get_ssl_digest(),
         id: stream.id(),
     };
-    let is_flood = FloodFlag::default();
-    let watched = WatchedFrames::new(stream, ahead, is_flood.clone());
+    let (is_flood, malformed) = (FloodFlag::default(), MalformedStreams::default());
+    let watched = WatchedFrames::new(stream, ahead, is_flood.clone(), malformed.clone());
     let handshake = builder(&limits).handshake::<_, Bytes>(watched);
     let mut reason = None;
     if let Ok(Ok(connection)) = timeout_at(limits.deadline, handshake).await {
@@ -93,10 +101,17 @@ where
             connection,
             digests,
             is_flood: is_flood.clone(),
+            malformed,
+            known: VecDeque::new(),
             running: JoinSet::new(),
         };
-        let ended = connection.run(&limits, shutdown, serve).await;
-        reason = ended.err().and_then(|error| error.reason());
+        let ended = connection.run(&limits, shutdown, serve, &refused).await;
+        connection.note_malformed(&refused);
+        let error = ended.err();
+        if error.as_ref().is_some_and(is_protocol_error) {
+            refused();
+        }
+        reason = error.and_then(|error| error.reason());
         // Their reads fail now, so they end by themselves, each with its access line.
         connection.running.detach_all();
     }
@@ -106,6 +121,13 @@ where
     } else {
         ConnectionEnd::Usual
     }
+}
+
+/// True if the library has ended the connection because of malformed frames. A flood is counted
+/// elsewhere.
+fn is_protocol_error(error: &h2::Error) -> bool {
+    let is_fault = |reason| ![Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM].contains(&reason);
+    error.is_go_away() && error.is_library() && error.reason().is_some_and(is_fault)
 }
 
 fn builder(limits: &Http2Limits) -> h2::server::Builder {
@@ -128,6 +150,9 @@ struct Streams {
     connection: Connection<WatchedFrames<Stream>, Bytes>,
     digests: SharedDigests,
     is_flood: FloodFlag,
+    malformed: MalformedStreams,
+    /// The last streams that are served. Each has its own access line.
+    known: VecDeque<u32>,
     running: JoinSet<()>,
 }
 
@@ -137,6 +162,7 @@ impl Streams {
         limits: &Http2Limits,
         shutdown: &ShutdownWatch,
         serve: F,
+        refused: &impl Fn(),
     ) -> Result<(), h2::Error>
     where
         F: Fn(Stream) -> S,
@@ -160,6 +186,7 @@ impl Streams {
                     None => return Ok(()),
                 },
                 () = self.is_flood.raised() => break,
+                () = self.malformed.added() => self.note_malformed(refused),
                 Some(_) = self.running.join_next() => {
                     if self.running.is_empty() && !is_ending {
                         idle.as_mut().reset(Instant::now() + keep_alive);
@@ -183,6 +210,14 @@ impl Streams {
         self.end_flood().await
     }
 
+    /// Logs the streams that were reset as malformed and are not served.
+    fn note_malformed(&self, refused: &impl Fn()) {
+        let streams = self.malformed.take().into_iter();
+        streams
+            .filter(|stream| !self.known.contains(stream))
+            .for_each(|_| refused());
+    }
+
     /// Ends the connection with the reason.
     async fn end_flood(&mut self) -> Result<(), h2::Error> {
         self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
@@ -195,7 +230,7 @@ impl Streams {
     /// Returns the stream as a connection of HTTP/1.1. `None` if its request cannot be one: then
     /// the stream is reset.
     fn stream(
-        &self,
+        &mut self,
         request: Request<RecvStream>,
         mut answer: SendResponse<Bytes>,
     ) -> Option<StreamIo> {
@@ -205,6 +240,10 @@ impl Streams {
             answer.send_reset(Reason::PROTOCOL_ERROR);
             return None;
         };
+        if self.known.len() == KNOWN_STREAMS {
+            self.known.pop_front();
+        }
+        self.known.push_back(answer.stream_id().as_u32());
         let is_for_head = parts.method == Method::HEAD;
         let digests = self.digests.clone();
         Some(StreamIo::new(
@@ -251,7 +290,8 @@ mod tests {
         let (_stop, shutdown) = tokio::sync::watch::channel(false);
         let serve_one = |_: Stream| async {};
         let ours = Box::new(ours);
-        let ended = serve(ours, BytesMut::new(), LIMITS(), &shutdown, serve_one).await;
+        let ahead = BytesMut::new();
+        let ended = serve(ours, ahead, LIMITS(), &shutdown, serve_one, || {}).await;
         let mut got = Vec::new();
         client.read_to_end(&mut got).await.unwrap();
         (got, ended)
@@ -331,6 +371,7 @@ mod tests {
             LIMITS(),
             &shutdown,
             serve_one,
+            || {},
         );
         assert!(
             timeout_at(Instant::now() + Duration::from_secs(60), served)
