@@ -281,14 +281,17 @@ async fn a_socket_that_a_killed_process_left_makes_way_and_the_end_removes_it() 
 async fn a_start_removes_no_other_file_and_no_socket_of_a_running_process() {
     let (cluster, socket) = cluster_with_socket("");
     fs::write(&socket, "a letter").unwrap();
-    let run = || {
-        let config = cluster.folder.path().join("geofront.toml");
-        tokio::process::Command::new(env!("CARGO_BIN_EXE_geofront"))
+    let config = cluster.folder.path().join("geofront.toml");
+    let run = async || {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_geofront"));
+        command
             .args(["run", "--config"])
-            .arg(config)
-            .output()
+            .arg(&config)
+            .kill_on_drop(true);
+        let ended = tokio::time::timeout(PATIENCE, command.output()).await;
+        ended.expect("it does not start").unwrap()
     };
-    let failed = run().await.unwrap();
+    let failed = run().await;
     let text = String::from_utf8_lossy(&failed.stderr).into_owned();
     let named = format!("unix:{}", socket.display());
     assert!(
@@ -299,7 +302,7 @@ async fn a_start_removes_no_other_file_and_no_socket_of_a_running_process() {
 
     fs::remove_file(&socket).unwrap();
     let first = cluster.start(None).await;
-    let failed = run().await.unwrap();
+    let failed = run().await;
     let text = String::from_utf8_lossy(&failed.stderr).into_owned();
     assert!(text.contains("another process listens on it"), "{text}");
     assert_eq!(map_over(&socket).await.unwrap(), 200);

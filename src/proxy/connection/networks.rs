@@ -249,6 +249,28 @@ mod tests {
         assert_eq!(opened(start + Duration::from_secs(3600), 1000), 100);
     }
 
+    /// Else a client that reads nothing would only have to connect again.
+    #[test]
+    fn the_reading_credit_of_a_network_outlives_its_connections_until_it_is_whole() {
+        let (networks, now) = (Networks::default(), Instant::now());
+        let one = network("10.0.0.1");
+        let limits = NetworkLimits {
+            new_per_second: 0,
+            ..LIMITS
+        };
+        let spend = |now: Instant| {
+            let reading = networks.shared(one).unwrap().reading;
+            reading.spend(Duration::from_secs(1), 0, 1, now.into())
+        };
+        assert_eq!(networks.enter(one, &limits, now), Ok(()));
+        while spend(now) {}
+        networks.leave(one, now);
+        assert_eq!(networks.enter(one, &limits, now), Ok(()));
+        assert!(!spend(now));
+        networks.leave(one, now + Duration::from_secs(200));
+        assert_eq!(entries(&networks), 0);
+    }
+
     #[test]
     fn heads_that_do_not_end_are_limited() {
         let (networks, now) = (Networks::default(), Instant::now());
