@@ -375,8 +375,7 @@ impl HaProxyReader {
                     tls: tls.clone(),
                 }),
                 None => {
-                    let why =
-                        "this address is no IP address with one port: write it under `listen`";
+                    let why = values::remedy_for_listener(address);
                     self.balancer.remark(*line, text, RemarkVerdict::open(why));
                 }
             }

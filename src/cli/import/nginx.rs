@@ -350,7 +350,7 @@ impl NginxReader {
                     tls: (has("ssl") || is_all_tls).then(|| files.clone()),
                 }),
                 None => {
-                    let why = "this address is no IP address with a port: write it under `listen`";
+                    let why = values::remedy_for_listener(written);
                     self.balancer.remark(*line, text, RemarkVerdict::open(why));
                 }
             }

@@ -56,6 +56,18 @@ pub(super) fn listener(text: &str) -> Option<String> {
     Some(format!("{host}:{port}"))
 }
 
+/// The remedy for an address that [`listener`] cannot read.
+pub(super) fn remedy_for_listener(text: &str) -> &'static str {
+    let is_unix = ["/", "unix:", "unix@"]
+        .iter()
+        .any(|begin| text.starts_with(begin));
+    if is_unix {
+        "a unix socket is a table [listeners.NAME] with `address = \"unix:PATH\"` (docs/tls.md)"
+    } else {
+        "this address is no IP address with one port: write it under `listen`"
+    }
+}
+
 /// Host and port of a server as in a URL; `port` is that of an address without one.
 pub(super) fn server(text: &str, port: u16) -> Option<String> {
     let is_bare_v6 = text.parse::<std::net::Ipv6Addr>().is_ok();
@@ -130,6 +142,15 @@ mod tests {
             ("unix:/run/x", None),
         ] {
             assert_eq!(listener(text).as_deref(), expected, "{text}");
+        }
+        for (text, is_unix) in [
+            ("unix:/run/x", true),
+            ("unix@/run/x", true),
+            ("/run/x", true),
+            ("maps.example.org:80", false),
+        ] {
+            let remedy = remedy_for_listener(text);
+            assert_eq!(remedy.contains("unix:PATH"), is_unix, "{text}");
         }
         for (text, expected) in [
             ("10.0.0.1:8080", Some("10.0.0.1:8080")),
