@@ -20,8 +20,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::Version;
 use http::header::{
-    CONNECTION, HOST, HeaderName, HeaderValue, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
-    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, HOST, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use pingora::Result;
 use pingora::http::authority::raw_target_authority;
@@ -133,64 +133,6 @@ pub fn prepare_downstream(response: &mut ResponseHeader, client: &ClientView<'_>
     response.remove_header(&TRAILER);
     response.append_header(VIA_NAME, HeaderValue::from_static("1.1 geofront"))?;
     response.insert_header(REQUEST_ID, client.request_id.as_str())
-}
-
-/// Removes the parts of a replica's answer that would replace a client's session on the main: the
-/// session cookie, and the session in the address of a redirect.
-pub fn drop_session(response: &mut ResponseHeader) -> Result<()> {
-    if response.headers.contains_key(SET_COOKIE) {
-        let kept: Vec<HeaderValue> = response
-            .headers
-            .get_all(SET_COOKIE)
-            .iter()
-            .filter(|cookie| !sets_session(cookie.as_bytes()))
-            .cloned()
-            .collect();
-        response.remove_header(&SET_COOKIE);
-        for cookie in kept {
-            response.append_header(SET_COOKIE, cookie)?;
-        }
-    }
-    let without = response
-        .headers
-        .get(LOCATION)
-        .and_then(|location| without_session(location.as_bytes()));
-    if let Some(location) = without {
-        response.insert_header(LOCATION, location)?;
-    }
-    Ok(())
-}
-
-/// The name of a servlet container's session: a cookie, and a parameter of paths.
-const SESSION: &[u8] = b"jsessionid";
-
-fn sets_session(cookie: &[u8]) -> bool {
-    let name = cookie.split(|&byte| byte == b'=').next();
-    name.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(SESSION))
-}
-
-/// The address without `;jsessionid=...`; `None` if it has none.
-pub(super) fn without_session(location: &[u8]) -> Option<Vec<u8>> {
-    let begins = |rest: &[u8]| {
-        rest.first() == Some(&b';')
-            && rest
-                .get(1..=SESSION.len())
-                .is_some_and(|name| name.eq_ignore_ascii_case(SESSION))
-            && rest.get(1 + SESSION.len()) == Some(&b'=')
-    };
-    let mut kept = Vec::with_capacity(location.len());
-    let mut rest = location;
-    while let Some((&first, tail)) = rest.split_first() {
-        if begins(rest) {
-            let ends = |byte: &u8| matches!(byte, b';' | b'/' | b'?' | b'#');
-            let end = tail.iter().position(ends).unwrap_or(tail.len());
-            rest = &tail[end..];
-        } else {
-            kept.push(first);
-            rest = tail;
-        }
-    }
-    (kept.len() < location.len()).then_some(kept)
 }
 
 /// Frames an answer for an HTTP/1.0 client, which does not know chunks: without a length it ends

@@ -5,7 +5,7 @@
 //! ```text
 //!  hooks         `impl ProxyHttp`
 //!  steps         the story of one request, in order; `FrontDoor` holds what requests share, `Context` what one carries
-//!  client, upstream, response, read_your_writes, connection, tls, http2, coalesce, access_log, headers
+//!  client, upstream, response, read_your_writes, connection, tls, http2, coalesce, access_log, headers, session_cookie
 //!                parts for the steps: these use neither `FrontDoor` nor `Context`
 //! ```
 //!
@@ -21,10 +21,10 @@ mod front_door;
 pub mod headers;
 mod hooks;
 mod http2;
-pub mod named_upstream;
 mod read_your_writes;
 pub mod response;
 mod running;
+mod session_cookie;
 mod steps;
 mod tls;
 mod upstream;

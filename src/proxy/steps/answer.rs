@@ -24,12 +24,12 @@ use crate::proxy::client::max_forwards;
 use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
-use crate::proxy::named_upstream;
 use crate::proxy::response::cors;
 use crate::proxy::response::evidence::{self, HeadVerdict};
 use crate::proxy::response::finding::{AnswerFinding, JudgedRequest};
 use crate::proxy::response::framing;
 use crate::proxy::response::respond::Refusal;
+use crate::proxy::session_cookie;
 use crate::proxy::upstream::second_opinion::SecondOpinion;
 
 impl FrontDoor {
@@ -242,9 +242,9 @@ pub(in crate::proxy) fn prepare_head(
         .as_ref()
         .is_some_and(|attempt| !attempt.upstream.is_main());
     if let Some(replica) = ctx.named_replica() {
-        named_upstream::keep_session(response, &replica.name)?;
+        session_cookie::keep(response, &replica.name)?;
     } else if is_from_replica {
-        headers::drop_session(response)?;
+        session_cookie::remove(response)?;
     }
     public_path::mend(session.req_header(), response, ctx)?;
     let is_final = !response.status.is_informational();

@@ -12,8 +12,8 @@ use crate::proxy::client::{body_prefix, max_forwards};
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
-use crate::proxy::named_upstream;
 use crate::proxy::response::respond::Refusal;
+use crate::proxy::session_cookie;
 use crate::proxy::upstream::retry::AttemptProgress;
 
 /// Notes the attempt's connection.
@@ -44,7 +44,7 @@ pub(in crate::proxy) fn prepare_head(
         request.remove_header(&http::header::EXPECT);
     }
     if let Some(replica) = ctx.named_replica() {
-        named_upstream::give_session(request, &replica.name)?;
+        session_cookie::give(request, &replica.name)?;
     }
     max_forwards::count_down(request)?;
     trace::pass_on(request, ctx)?;

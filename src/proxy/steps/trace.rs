@@ -33,7 +33,7 @@ use crate::proxy::client::session::peer;
 use crate::proxy::coalesce::SharedAnswer;
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
-use crate::proxy::headers::without_session;
+use crate::proxy::session_cookie;
 use crate::proxy::upstream::failure;
 use crate::traces::{RunningTrace, SpanEvent, SpanKind, TraceParent, TraceQueue, TraceSpan, Value};
 use crate::waiting_room::Admission;
@@ -330,7 +330,7 @@ fn whole(session: &Session, ctx: &Context, total: Duration, end: End) -> TraceSp
 /// Path and query without secrets: the values that the access log masks, and the session in a path.
 fn shown_target(target: &[u8]) -> Cow<'_, [u8]> {
     let masked = masked(target);
-    match without_session(&masked) {
+    match session_cookie::without(&masked) {
         Some(kept) => Cow::Owned(kept),
         None => masked,
     }
