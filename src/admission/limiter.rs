@@ -15,7 +15,7 @@ pub struct Limiter {
     at_work: HashMap<Counter, u32>,
 }
 
-/// Whether a request may pass all of its counters now.
+/// The answer to a request that must pass all of its counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitCheck {
     Free,

@@ -40,7 +40,7 @@ const MIN_LEN: usize = 3;
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct OverloadDetector {
-    /// By priority.
+    /// One for each priority.
     lines: [Line; 4],
 }
 

@@ -16,7 +16,7 @@ pub const MAX_COUNTED: usize = 65_536;
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub struct Rates {
-    /// By the rule's id.
+    /// One for each rule, by its identifier.
     tables: HashMap<u64, Table>,
 }
 

@@ -40,7 +40,7 @@ pub struct Waitlist<T> {
     limiter: Limiter,
     pace: Pace,
     overload: OverloadDetector,
-    /// When all waiters were last offered the free slots.
+    /// The time at which all waiters were last offered the free slots.
     served_at: Instant,
 }
 
@@ -71,7 +71,7 @@ pub trait Slots<T> {
     type Slot;
     /// A slot together with the limits that were passed for it.
     type Admission;
-    /// Why a request cannot be served, now or later.
+    /// The reason why a request cannot be served, now or later.
     type Refusal;
 
     /// Takes a slot that this request may use. `may_join`: no request waits, so this one may go
@@ -105,12 +105,12 @@ pub enum SlotSearch<S, R> {
     Refused(R),
 }
 
-/// How a wait ended.
+/// The end of a wait.
 #[derive(Debug)]
 pub enum WaitlistResult<A, R> {
     Admitted(A),
     Refused(R),
-    /// A request with a better claim took its place in the queue. With the seconds after which to
+    /// A request with a better claim took its place in the queue. Holds the seconds after which to
     /// try again.
     Shed(u32),
 }
@@ -120,7 +120,7 @@ pub enum WaitlistResult<A, R> {
 pub enum WaitlistAnswer<A, R, W = WaiterId> {
     Admitted(A),
     Refused(R),
-    /// The queue is full. With the seconds after which to try again.
+    /// The queue is full. Holds the seconds after which to try again.
     Full(u32),
     Waiting(W),
 }
@@ -137,8 +137,8 @@ impl<A, R, W> WaitlistAnswer<A, R, W> {
     }
 }
 
-/// Whether a request may take a slot without the list, and so without its lock. Only where it
-/// overtakes no waiter and no limit is counted for it.
+/// True if a request may take a slot without the list, and so without its lock: it overtakes no
+/// waiter, and no limit is counted for it.
 #[inline]
 pub fn may_bypass(has_waiters: bool, keys: &ConcurrencyKeys) -> bool {
     !has_waiters && keys.is_empty()

@@ -109,7 +109,7 @@ struct Fault {
     layers: Vec<u64>,
     /// Time and number of the failures of each upstream.
     failures: Vec<(UpstreamId, Instant, u32)>,
-    /// When upstreams last served one of the layers.
+    /// The times at which upstreams last served one of the layers.
     served: Vec<(UpstreamId, Instant)>,
 }
 

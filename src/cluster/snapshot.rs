@@ -150,7 +150,7 @@ pub enum NoUpstream {
 }
 
 impl NoUpstream {
-    /// Whether an upstream may serve the request later.
+    /// True if an upstream may serve the request later.
     pub const fn is_worth_a_wait(self) -> bool {
         match self {
             Self::Full | Self::NoVerdict => true,

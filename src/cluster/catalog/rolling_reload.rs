@@ -28,7 +28,7 @@ use crate::cluster::upstreams::Upstreams;
 use crate::cluster::{Action, Cause, TransitionKind, UpstreamId};
 use crate::config::Role;
 
-/// Whether the upstreams that serve reads have their full capacity.
+/// The capacity of the upstreams that serve reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Capacity {
     Full,

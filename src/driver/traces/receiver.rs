@@ -27,7 +27,7 @@ const MAX_ANSWER: u64 = 64 << 10;
 /// Characters of a receiver's text that are logged.
 const MAX_TEXT: usize = 200;
 
-/// Why a message, or a part of it, was not taken.
+/// The reason why a message, or a part of it, was not taken.
 #[derive(Debug)]
 pub(super) enum NotDelivered {
     /// The receiver may accept it later, after `pause` if it requires one.
