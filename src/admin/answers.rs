@@ -33,6 +33,10 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// `null` until the first config reload.
     pub last_reload: Option<LastReload>,
+    /// The last reload of the front file, where there are several clusters; left out where there is
+    /// only one, and until the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub front_reload: Option<LastReload>,
     pub catalog: Catalog,
     /// Conditions that an operator should act on, while they hold.
     pub conditions: Vec<Condition>,

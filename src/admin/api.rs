@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::answers::{Failure, ModeOrder, ModeOrdered, Reload, Status, SyncOrdered, Upstream};
 use super::history::Window;
 use super::listener::Client;
-use super::{AdminState, App, MAX_BODY};
+use super::{App, MAX_BODY};
 use crate::cluster::{self, ModeError, ModeOrigin, SyncError, UpstreamStatus};
 use crate::config::Effective;
 use crate::unix_time::since_1970;
@@ -75,10 +75,12 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
 }
 
 pub(super) async fn status(State(app): State<App>) -> Response {
-    json(StatusCode::OK, &status_of(&app.state, Instant::now()))
+    json(StatusCode::OK, &status_of(&app, Instant::now()))
 }
 
-fn status_of(state: &AdminState, now: Instant) -> Status {
+fn status_of(app: &App, now: Instant) -> Status {
+    let state = &app.state;
+    let front = app.front.as_ref();
     let cluster = state.control.status(now);
     let upstream = |upstream: &UpstreamStatus| {
         let totals = state.metrics.totals(&upstream.name);
@@ -92,6 +94,10 @@ fn status_of(state: &AdminState, now: Instant) -> Status {
         stopping: state.stopping.load(Ordering::Relaxed),
         uptime_seconds: now.saturating_duration_since(state.started).as_secs(),
         last_reload: state.reload.last().as_ref().map(Into::into),
+        front_reload: front
+            .and_then(|front| front.reload.last())
+            .as_ref()
+            .map(Into::into),
         catalog: (&cluster.catalog).into(),
         chosen_layer: cluster.chosen_layer.clone(),
         conditions: cluster.conditions.iter().map(Into::into).collect(),

@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -22,12 +22,16 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use prometheus::TEXT_FORMAT;
 
-use super::answers::{ClusterOverview, Overview, Reload};
+use super::answers::{ClusterOverview, LastChange, Overview, Reload};
 use super::{AdminState, App, api, cluster_routes};
 use crate::cluster::ClusterStatus;
 use crate::config::{ClusterEntry, HostPattern};
-use crate::config_reload::{ConfigReload, ReloadOutcome};
+use crate::config_reload::{LastConfigChange, ReloadOutcome};
 use crate::metrics::ClusterReading;
+
+/// Changes of several files within this time are shown as one: each file has a watch of its own,
+/// which notices an edit within a second.
+const ONE_CHANGE: Duration = Duration::from_secs(2);
 
 /// One cluster behind the front file.
 struct Named<'s> {
@@ -65,6 +69,7 @@ pub(super) fn routes(app: &App) -> Router {
         let own = App {
             state: Arc::clone(state),
             clusters: Arc::default(),
+            front: Some(Arc::clone(&app.state)),
             ..app.clone()
         };
         let path = format!("/clusters/{name}");
@@ -189,24 +194,49 @@ fn cluster_overview(
     }
 }
 
+/// A part after a reload of all of them: the front file, whose name is empty, or a cluster.
+struct PartReload {
+    name: String,
+    outcome: ReloadOutcome,
+    last_change: Option<LastConfigChange>,
+}
+
+impl PartReload {
+    /// The text after the name of its cluster.
+    fn of_cluster(&self, text: &str) -> String {
+        if self.name.is_empty() {
+            text.to_owned()
+        } else {
+            format!("cluster {}: {text}", self.name)
+        }
+    }
+
+    /// Its changes, each with the name of its cluster.
+    fn named(&self, changes: &[String]) -> Vec<String> {
+        changes
+            .iter()
+            .map(|change| self.of_cluster(change))
+            .collect()
+    }
+}
+
 /// Reloads the front file first, then every cluster: one that is refused does not stop the others.
 async fn reload_all(State(app): State<App>) -> Response {
-    let reloads = [&app.state].into_iter().chain(app.clusters.iter());
-    let reloads: Vec<_> = reloads
-        .map(|state| {
-            (
-                state.cluster().unwrap_or_default(),
-                Arc::clone(&state.reload),
-            )
-        })
+    let states: Vec<_> = [&app.state]
+        .into_iter()
+        .chain(app.clusters.iter())
+        .cloned()
         .collect();
-    let reload = move || -> Vec<(String, ReloadOutcome)> {
-        let reload =
-            |(name, reload): (String, Arc<ConfigReload>)| (name, reload.reload(Instant::now()));
-        reloads.into_iter().map(reload).collect()
+    let reload = move || -> Vec<PartReload> {
+        let reload = |state: Arc<AdminState>| PartReload {
+            name: state.cluster().unwrap_or_default(),
+            outcome: state.reload.reload(Instant::now()),
+            last_change: state.reload.last_change(),
+        };
+        states.into_iter().map(reload).collect()
     };
     match tokio::task::spawn_blocking(reload).await {
-        Ok(outcomes) => match joined(outcomes) {
+        Ok(parts) => match joined(&parts) {
             refused @ Reload::Refused { .. } => {
                 api::json(StatusCode::UNPROCESSABLE_ENTITY, &refused)
             }
@@ -219,46 +249,42 @@ async fn reload_all(State(app): State<App>) -> Response {
     }
 }
 
-/// One outcome for those of the front file, which has an empty name, and of all clusters.
-fn joined(outcomes: Vec<(String, ReloadOutcome)>) -> Reload {
-    let (mut applied, mut refused, mut front) = (Vec::new(), Vec::new(), 0);
-    let prefix = |name: &str| {
-        if name.is_empty() {
-            String::new()
-        } else {
-            format!("cluster {name}: ")
-        }
-    };
-    for (name, outcome) in outcomes {
-        match outcome {
+/// One outcome for all parts.
+fn joined(parts: &[PartReload]) -> Reload {
+    let (mut applied, mut refused, mut front) = (Vec::new(), Vec::<&str>::new(), 0);
+    let mut reasons = Vec::new();
+    for part in parts {
+        match &part.outcome {
             ReloadOutcome::Applied { revision, changes } => {
-                if name.is_empty() {
-                    front = revision;
+                if part.name.is_empty() {
+                    front = *revision;
                 }
-                let prefix = prefix(&name);
-                applied.extend(changes.iter().map(|change| format!("{prefix}{change}")));
+                applied.extend(part.named(changes));
             }
-            ReloadOutcome::Unchanged { revision } if name.is_empty() => front = revision,
+            ReloadOutcome::Unchanged { revision } if part.name.is_empty() => front = *revision,
             ReloadOutcome::Unchanged { .. } => {}
+            // A mistake in the front file is found with each cluster, too.
+            ReloadOutcome::Refused { reason } if refused.contains(&reason.as_str()) => {}
             ReloadOutcome::Refused { reason } => {
-                refused.push(format!("{}{reason}", prefix(&name)));
+                refused.push(reason);
+                reasons.push(part.of_cluster(reason));
             }
         }
     }
-    if !refused.is_empty() {
+    if !reasons.is_empty() {
         let others = if applied.is_empty() {
             String::new()
         } else {
             format!("\n\nin force all the same: {}", applied.join("; "))
         };
         return Reload::Refused {
-            error: format!("{}{others}", refused.join("\n\n")),
+            error: format!("{}{others}", reasons.join("\n\n")),
         };
     }
     if applied.is_empty() {
         Reload::Unchanged {
             revision: front,
-            last_change: None,
+            last_change: last_change(parts),
         }
     } else {
         Reload::Applied {
@@ -266,6 +292,23 @@ fn joined(outcomes: Vec<(String, ReloadOutcome)>) -> Reload {
             changes: applied,
         }
     }
+}
+
+/// The last change of all parts, and those that other parts had at the same time.
+fn last_change(parts: &[PartReload]) -> Option<LastChange> {
+    let newest = parts
+        .iter()
+        .filter_map(|part| part.last_change.as_ref())
+        .max_by_key(|change| change.at)?;
+    let changes = parts.iter().filter_map(|part| {
+        let change = part.last_change.as_ref()?;
+        let is_same = newest.at.saturating_duration_since(change.at) <= ONE_CHANGE;
+        is_same.then(|| part.named(&change.changes))
+    });
+    Some(LastChange {
+        changes: changes.flatten().collect(),
+        ..newest.clone().into()
+    })
 }
 
 /// The answer to requests for one cluster that do not name it.
@@ -296,23 +339,43 @@ async fn not_found(State(app): State<App>, request: Request) -> Response {
 mod tests {
     use super::*;
 
+    const FRONT: &str = "";
+
     fn refused(reason: &str) -> ReloadOutcome {
         ReloadOutcome::Refused {
             reason: reason.to_owned(),
         }
     }
 
-    #[test]
-    fn the_outcomes_of_all_files_are_one() {
-        let unchanged = || ReloadOutcome::Unchanged { revision: 3 };
-        let applied = || ReloadOutcome::Applied {
+    fn unchanged() -> ReloadOutcome {
+        ReloadOutcome::Unchanged { revision: 3 }
+    }
+
+    fn applied() -> ReloadOutcome {
+        ReloadOutcome::Applied {
             revision: 7,
             changes: vec!["a: 1 -> 2".to_owned()],
-        };
-        let all = |front, city, region| {
-            let names = [String::new(), "city".to_owned(), "region".to_owned()];
-            joined(names.into_iter().zip([front, city, region]).collect())
-        };
+        }
+    }
+
+    fn part(name: &str, outcome: ReloadOutcome) -> PartReload {
+        PartReload {
+            name: name.to_owned(),
+            outcome,
+            last_change: None,
+        }
+    }
+
+    fn all(front: ReloadOutcome, city: ReloadOutcome, region: ReloadOutcome) -> Reload {
+        joined(&[
+            part(FRONT, front),
+            part("city", city),
+            part("region", region),
+        ])
+    }
+
+    #[test]
+    fn the_outcomes_of_all_files_are_one() {
         assert_eq!(
             all(unchanged(), unchanged(), unchanged()),
             Reload::Unchanged {
@@ -335,6 +398,38 @@ mod tests {
             Reload::Refused {
                 error: "cluster city: no\n\nin force all the same: a: 1 -> 2".to_owned()
             }
+        );
+    }
+
+    #[test]
+    fn a_mistake_in_the_front_file_is_shown_once() {
+        assert_eq!(
+            all(refused("no"), refused("no"), refused("nor this")),
+            Reload::Refused {
+                error: "no\n\ncluster region: nor this".to_owned()
+            }
+        );
+    }
+
+    #[test]
+    fn changes_that_the_watches_noticed_together_are_shown_together() {
+        let start = Instant::now();
+        let changed = |name: &str, at: Duration| PartReload {
+            last_change: Some(LastConfigChange {
+                at: start + at,
+                changes: vec!["a: 1 -> 2".to_owned()],
+            }),
+            ..part(name, unchanged())
+        };
+        let long_ago = changed(FRONT, Duration::ZERO);
+        let city = changed("city", Duration::from_secs(9));
+        let region = changed("region", Duration::from_secs(9) + ONE_CHANGE);
+        let Reload::Unchanged { last_change, .. } = joined(&[long_ago, city, region]) else {
+            panic!("nothing changed");
+        };
+        assert_eq!(
+            last_change.unwrap().changes,
+            ["cluster city: a: 1 -> 2", "cluster region: a: 1 -> 2"]
         );
     }
 }

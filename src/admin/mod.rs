@@ -176,6 +176,8 @@ struct App {
     state: Arc<AdminState>,
     /// The states of the clusters of a front file; empty where there is only one cluster.
     clusters: Arc<[Arc<AdminState>]>,
+    /// The state of the front file that `state` is a cluster of.
+    front: Option<Arc<AdminState>>,
     address: SocketAddr,
     stop: watch::Receiver<bool>,
 }
@@ -202,6 +204,7 @@ pub async fn serve_clusters(
     let app = App {
         state,
         clusters: clusters.into(),
+        front: None,
         address,
         stop: shutdown.clone(),
     };
@@ -227,6 +230,7 @@ pub(crate) async fn serve_beside(
     let app = App {
         state,
         clusters: Arc::default(),
+        front: None,
         address,
         stop: shutdown.clone(),
     };

@@ -109,7 +109,7 @@ function findings(status, lately) {
     say("warn", `${u.name} is set aside because requests failed there${u.last_cause ? `: ${firstLine(u.last_cause)}` : ""}.`, u.half_open ? "It is on trial now, one request at a time." : `It is tried again in ${span(u.ejected_seconds)}. If this repeats, restart that GeoServer.`);
   if (lately?.refused > 0) say("warn", `${plural(lately.refused, "request was", "requests were")} refused in the last ${Math.round(lately.seconds)} s.`, status.queue.waiting ? "More is asked than the cluster can do: see the queue below, add a replica, or look for what makes them slow." : "See the reasons under slow and failed requests, or geofront_refused_total.");
   for (const u of upstreams.filter(u => u.catalog.doing === "failed")) say("warn", `${u.name} could not reload its catalog: ${failureOf(u) ?? "see the log"}.`, "It serves its old catalog only where no other can. Look into its own log.");
-  if (status.last_reload?.outcome === "refused") say("warn", "The last change of the configuration was refused.", "Mend the file as shown below and save it.");
+  if (refusals(status).length) say("warn", "The last change of the configuration was refused.", "Mend the file as shown below and save it.");
   const paused = upstreams.filter(u => isUpReplica(u) && !u.catalog.fresh);
   if (paused.length && !catalog.can_reload && catalog.rolls !== false) say("warn", `${list(paused.map(u => u.name))} ${paused.length === 1 ? "lacks" : "lack"} the main's last change, and nothing brings it there.`, "Give credentials under [geoserver] in the configuration.");
   else if (paused.length && catalog.paused) say("warn", `Rolls are paused, and ${list(paused.map(u => u.name))} ${paused.length === 1 ? "lacks" : "lack"} the main's last change.`, "Resume rolls when you are done.");
@@ -530,6 +530,12 @@ function showQueue({ waiting, most, served_per_second: pace, classes, users = []
   byId("queue-users").replaceChildren(...users.map(u => row(u.user, u.waiting, seconds(u.longest_ms))));
 }
 
+// The reasons why the configuration, or the front file of several clusters, was refused. A mistake in the front file counts once.
+function refusals(status) {
+  const refused = [status.front_reload, status.last_reload].filter(last => last?.outcome === "refused");
+  return [...new Set(refused.map(last => last.error))];
+}
+
 let heard = Date.now(), latest = null;
 function show(status, history) {
   heard = Date.now();
@@ -540,8 +546,8 @@ function show(status, history) {
   byId("facts").textContent = (status.cluster ? `cluster ${status.cluster} · ` : "") + `configuration ${status.revision}` + (last ? `, read ${span(last.ago_seconds)} ago` : "") + ` · running for ${span(status.uptime_seconds)}`;
   byId("version").textContent = `geofront ${status.version}`;
   byId("all-clusters").hidden = !status.cluster;
-  byId("refused").hidden = last?.outcome !== "refused";
-  byId("refused").querySelector("pre").textContent = last?.error ?? "";
+  byId("refused").hidden = !refusals(status).length;
+  byId("refused").querySelector("pre").textContent = refusals(status).join("\n\n");
   showVerdict(status, lately);
   showNumbers(status, lately);
   showUpstreams(status, lately);

@@ -87,6 +87,7 @@ pub(super) fn status(upstreams: Vec<Upstream>) -> Status {
         stopping: false,
         uptime_seconds: 93_600,
         last_reload: None,
+        front_reload: None,
         queue: Queue {
             waiting: 0,
             most: 400,

@@ -11,7 +11,7 @@ use super::exit::{Exit, Failure};
 use super::freshness::{self, first_line};
 use super::humanize::span;
 use super::other_version::ReadStatus;
-use super::refused_reload::refused_reload;
+use super::refused_reload::refused_reloads;
 use super::table::{Side, aligned};
 use crate::admin::answers::{ClassWaiting, Condition, Health, Mode, Queue, Status, Upstream};
 
@@ -86,7 +86,7 @@ pub(super) fn judge(status: &Status) -> Exit {
         .conditions
         .iter()
         .any(|condition| condition.needs_operator);
-    let is_refused = refused_reload(status).is_some();
+    let is_refused = !refused_reloads(status).is_empty();
     match (status.ready, is_all_well && !is_any_to_do && !is_refused) {
         (false, _) => Exit::Critical,
         (true, false) => Exit::Failure,
@@ -172,7 +172,7 @@ fn screen(read: &ReadStatus, address: &str, rates: Option<&Rates>) -> String {
             .map(|layer| format!("probes: a map of {layer}, which geofront chose")),
     );
     lines.extend(status.conditions.iter().map(condition));
-    lines.extend(refused_reload(status));
+    lines.extend(refused_reloads(status));
     lines.push(String::new());
     let rows: Vec<Vec<String>> = status
         .upstreams

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::freshness::{self, first_line};
 use super::super::log::line::LogLine;
-use super::super::refused_reload::refused_reload;
+use super::super::refused_reload::refused_reloads;
 use super::super::status;
 use super::super::table::{Side, aligned};
 use super::screen::ERASE_LINE;
@@ -67,9 +67,11 @@ impl Frame {
         for condition in &status.conditions {
             lines.push((Tone::Warning, status::condition(condition)));
         }
-        if let Some(refused) = refused_reload(status) {
-            lines.push((Tone::Warning, refused));
-        }
+        lines.extend(
+            refused_reloads(status)
+                .into_iter()
+                .map(|line| (Tone::Warning, line)),
+        );
         lines.push((Tone::Plain, String::new()));
         lines.extend(classes(status, history));
         lines.push((Tone::Plain, String::new()));
@@ -118,7 +120,10 @@ impl Frame {
 fn state(status: &Status) -> Tone {
     if !status.ready {
         Tone::Bad
-    } else if status.conditions.is_empty() && status.upstreams.iter().all(|u| u.eligible) {
+    } else if status.conditions.is_empty()
+        && status.upstreams.iter().all(|u| u.eligible)
+        && refused_reloads(status).is_empty()
+    {
         Tone::Good
     } else {
         Tone::Warning

@@ -163,3 +163,39 @@ async fn another_order_of_the_entries_changes_nothing() {
     let region = town.get(ELSEWHERE, &in_region(MAP)).await;
     assert!(region.served_by().starts_with("region"));
 }
+
+/// The watch of a file is usually earlier than the order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_shows_the_change_that_a_watch_noticed_first() {
+    let town = TownPlan::default().start().await;
+    edit(&town, "city.toml", |text| text + "[limits]\nqueue = 7\n");
+    town.until("the edit is in force", |town| revision(town, "city") > 1)
+        .await;
+    let answer = town.order("POST", "/api/config/reload").await;
+    assert_eq!(answer.status, 200);
+    let answer: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
+    assert_eq!(answer["outcome"], "unchanged");
+    assert_eq!(
+        answer["last_change"]["changes"],
+        serde_json::json!(["cluster city: limits.queue: 400 -> 7"])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_of_a_cluster_shows_that_the_front_file_was_refused() {
+    let town = TownPlan::default().start().await;
+    let status = town.admin("/clusters/city/api/status").await.text();
+    assert!(!status.contains("front_reload"), "{status}");
+    edit(&town, "geofront.toml", |text| {
+        format!("threads = 7\n{text}")
+    });
+    let status = town
+        .admin_until("/clusters/city/api/status", "front_reload")
+        .await;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let front = &status["front_reload"];
+    assert_eq!(front["outcome"], "refused");
+    let reason = front["error"].as_str().unwrap();
+    assert!(reason.starts_with("threads ("), "{reason}");
+    assert_ne!(status["last_reload"]["outcome"], "refused", "{status}");
+}
