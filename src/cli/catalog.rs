@@ -41,7 +41,7 @@ fn lines(rolls: &Rolls) -> Vec<String> {
     let mut lines = if rolls.rolls.is_empty() {
         vec!["no roll has ended since geofront started".to_owned()]
     } else {
-        let headings = ["BEGAN", "WHY", "WHO", "TOOK", "RELOADED", "FAILED"]
+        let headings = ["BEGAN", "WHY", "USERS", "TOOK", "RELOADED", "FAILED"]
             .map(|heading| (heading, Side::Left));
         aligned(&headings, &rolls.rolls.iter().map(row).collect::<Vec<_>>())
     };
@@ -99,7 +99,7 @@ mod tests {
             replicas,
         };
         let first = roll(
-            "number",
+            "update-sequence",
             &["ann"],
             vec![of("slave1", None), of("slave2", Some("status 500\n  at x"))],
         );
@@ -108,9 +108,9 @@ mod tests {
             rolls: [first, roll("sync", &[], vec![of("slave1", None)])].into(),
         };
         insta::assert_snapshot!(lines(&rolls).join("\n"), @r"
-        BEGAN                 WHY     WHO  TOOK   RELOADED  FAILED
-        2026-03-01T10:02:34Z  number  ann  9.7 s  slave1    slave2: status 500
-        2026-03-01T10:02:34Z  sync         9.7 s  slave1
+        BEGAN                 WHY              USERS  TOOK   RELOADED  FAILED
+        2026-03-01T10:02:34Z  update-sequence  ann    9.7 s  slave1    slave2: status 500
+        2026-03-01T10:02:34Z  sync                    9.7 s  slave1
         rolls are paused: `geofront catalog resume`
         ");
         assert_eq!(

@@ -29,7 +29,7 @@ pub struct PastRoll {
     pub began_unix: u64,
     pub took_ms: u64,
     pub epoch: u64,
-    /// `number`, `write`, `sync`, `main`, `directory` or `repair`.
+    /// `update-sequence`, `write`, `sync`, `main`, `directory` or `repair`.
     pub why: String,
     /// Users whose requests made the change, as far as they are known.
     pub by: Vec<String>,

@@ -40,7 +40,7 @@ impl ChangeSource {
     /// Returns the word for it in logs and answers.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Number => "number",
+            Self::Number => "update-sequence",
             Self::Write => "write",
             Self::Order => "sync",
             Self::Main => "main",

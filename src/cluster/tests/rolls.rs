@@ -311,7 +311,7 @@ fn a_roll_is_reported_with_its_reason_its_duration_and_its_failures() {
         .map(|replica| (replica.name.as_str(), replica.result.is_ok()))
         .collect();
     assert_eq!(results, [("a", true), ("b", false)]);
-    assert!(rolls[0].length() >= SECOND && rolls[0].why.as_str() == "number");
+    assert!(rolls[0].length() >= SECOND && rolls[0].why.as_str() == "update-sequence");
     assert!(
         catalogs.world.cluster.take_ended_rolls().is_empty(),
         "each is handed out once"

@@ -528,7 +528,10 @@ mod tests {
             upstream: None,
             what,
         };
-        assert_eq!(changed.to_string(), "catalog=changed source=number epoch=4");
+        assert_eq!(
+            changed.to_string(),
+            "catalog=changed source=update-sequence epoch=4"
+        );
     }
 
     #[test]
