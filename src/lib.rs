@@ -32,6 +32,7 @@ pub mod explanation;
 pub mod traces;
 pub mod upstream_peer;
 pub mod waiting_room;
+pub mod whole_file;
 // Floor 6: Pingora, HTTP, files and clocks.
 pub mod admin;
 pub mod driver;

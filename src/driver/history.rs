@@ -1,16 +1,14 @@
 //! Stores the history of rolls in a file beside the state file.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use super::kept_file::{self, FileContent, KeptFile};
 use crate::control::RollHistory;
 
-/// Maximum size of the file.
-const MAX_BYTES: u64 = 4 << 20;
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -21,41 +19,36 @@ struct Document {
     history: RollHistory,
 }
 
-/// Writes the history whenever it changes.
-#[derive(Debug, Default)]
-pub(super) struct HistoryFile {
-    /// Locked while writing, so that no older history replaces a newer one.
-    kept: tokio::sync::Mutex<()>,
-    last: Mutex<RollHistory>,
+impl FileContent for RollHistory {
+    const NAME: &'static str = "history of rolls";
+
+    fn to_text(&self) -> io::Result<String> {
+        Ok(serde_json::to_string_pretty(&Document {
+            version: VERSION,
+            history: self.clone(),
+        })?)
+    }
 }
 
+/// Writes the history whenever it changes.
+#[derive(Debug)]
+pub(super) struct HistoryFile(KeptFile<RollHistory>);
+
 impl HistoryFile {
-    pub(super) fn of(found: RollHistory) -> Self {
-        Self {
-            kept: tokio::sync::Mutex::default(),
-            last: Mutex::new(found),
-        }
+    /// The file beside `state_file`, which has this history already.
+    pub(super) fn with(found: RollHistory, state_file: Option<&Path>) -> Self {
+        Self(KeptFile::with(found, state_file.map(path_beside)))
     }
 
-    pub(super) fn is_news(&self, history: &RollHistory) -> bool {
-        *self.last.lock() != *history
+    /// True if the history should be written now.
+    pub(super) fn is_news(&self, state_file: &Path, history: &RollHistory, now: Instant) -> bool {
+        let state = self.0.state();
+        !state.has(&path_beside(state_file), history) && !state.waits_to_retry(now)
     }
 
-    /// Writes the history. A failure to write is reported once per change and has no other effect.
+    /// Writes the history if it differs from the file.
     pub(super) async fn keep(&self, state_file: &Path, history: RollHistory) {
-        let path = path_beside(state_file);
-        let _one_at_a_time = self.kept.lock().await;
-        if !self.is_news(&history) {
-            return;
-        }
-        *self.last.lock() = history.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            save(&path, history).map_err(|error| (path, error))
-        })
-        .await;
-        if let Ok(Err((path, error))) = written {
-            tracing::warn!(path = %path.display(), %error, "cannot keep the history of rolls");
-        }
+        self.0.keep(path_beside(state_file), history).await;
     }
 }
 
@@ -66,16 +59,10 @@ fn path_beside(state_file: &Path) -> PathBuf {
 
 /// Reads the history beside the state file; empty if there is no file.
 pub fn load(state_file: &Path) -> io::Result<RollHistory> {
-    let path = path_beside(state_file);
-    match fs::metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RollHistory::default()),
-        Err(error) => return Err(error),
-        Ok(metadata) if metadata.len() > MAX_BYTES => {
-            return Err(io::Error::other("it is too large to be geofront's"));
-        }
-        Ok(_) => {}
-    }
-    let document: Document = serde_json::from_str(&fs::read_to_string(path)?)?;
+    let Some(text) = kept_file::read(&path_beside(state_file))? else {
+        return Ok(RollHistory::default());
+    };
+    let document: Document = serde_json::from_str(&text)?;
     if document.version != VERSION {
         return Err(io::Error::other(format!(
             "it is of layout {}, not {VERSION}",
@@ -85,26 +72,37 @@ pub fn load(state_file: &Path) -> io::Result<RollHistory> {
     Ok(document.history)
 }
 
-/// Replaces the file as a whole, after the new one is on disk.
-fn save(path: &Path, history: RollHistory) -> io::Result<()> {
-    let beside = path.with_extension("json.new");
-    let text = serde_json::to_string_pretty(&Document {
-        version: VERSION,
-        history,
-    })?;
-    let file = fs::File::create(&beside)?;
-    io::Write::write_all(&mut &file, text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use super::kept_file::RETRY;
     use super::*;
     use crate::control::PastRoll;
 
-    #[test]
-    fn a_saved_history_is_loaded_again_and_a_torn_file_is_reported() {
+    /// A full disk must not cost the order to pause rolls.
+    #[tokio::test]
+    async fn a_history_that_could_not_be_written_is_news_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let state_file = folder.path().join("missing").join("catalog.json");
+        let file = HistoryFile::with(RollHistory::default(), None);
+        let paused = RollHistory {
+            paused: true,
+            ..RollHistory::default()
+        };
+        file.keep(&state_file, paused.clone()).await;
+        let now = Instant::now();
+        assert!(
+            !file.is_news(&state_file, &paused, now)
+                && file.is_news(&state_file, &paused, now + RETRY)
+        );
+        fs::create_dir(state_file.parent().unwrap()).unwrap();
+        file.keep(&state_file, paused.clone()).await;
+        assert_eq!(load(&state_file).unwrap(), paused);
+    }
+
+    #[tokio::test]
+    async fn a_saved_history_is_loaded_again_and_a_torn_file_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let state_file = folder.path().join("catalog.json");
         assert_eq!(load(&state_file).unwrap(), RollHistory::default());
@@ -121,7 +119,8 @@ mod tests {
             paused: true,
             rolls: [roll].into(),
         };
-        save(&path_beside(&state_file), history.clone()).unwrap();
+        let file = HistoryFile::with(RollHistory::default(), None);
+        file.keep(&state_file, history.clone()).await;
         assert_eq!(load(&state_file).unwrap(), history);
         fs::write(path_beside(&state_file), "{\"version\": 1, \"paused\": tr").unwrap();
         assert!(load(&state_file).is_err());

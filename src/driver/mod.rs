@@ -13,6 +13,7 @@ pub mod examination;
 mod folder_watch;
 pub mod history;
 mod internal_request;
+mod kept_file;
 pub mod names;
 mod probe;
 mod probe_request;
@@ -52,7 +53,11 @@ pub async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let state_file = Arc::new(StateFile::default());
-    let history_file = Arc::new(HistoryFile::of(control.roll_history()));
+    let config = Arc::clone(&control.snapshot().config);
+    let history_file = Arc::new(HistoryFile::with(
+        control.roll_history(),
+        config.catalog.state_file.as_deref(),
+    ));
     let (probes, reloads) = (JoinSet::new(), JoinSet::new());
     let lock = StateLock::new(&control, Instant::now());
     let mut driver = Driver {
@@ -191,9 +196,9 @@ impl Driver {
                 config,
                 ..
             } = &tools;
-            state_file
-                .keep(config.catalog.state_file.as_deref(), control.memory())
-                .await;
+            if let Some(path) = config.catalog.state_file.as_deref() {
+                state_file.keep(path, control.memory()).await;
+            }
             let with_security =
                 config.catalog.reload_security || control.owes_security(upstream.id);
             tools.report(catalog::reload(prober, upstream, config, with_security).await);
@@ -233,43 +238,36 @@ impl Driver {
         });
     }
 
+    /// Writes what changed in the state file and in the history of rolls.
     fn remember(&mut self) {
         let config = self.config();
-        if config.catalog.state_file.is_none() || !self.lock.is_ours() {
+        let path = config.catalog.state_file.as_deref();
+        let Some(path) = path.filter(|_| self.lock.is_ours()) else {
             return;
+        };
+        let now = Instant::now();
+        let history = self.control.roll_history();
+        if self.history_file.is_news(path, &history, now) {
+            let (file, path) = (Arc::clone(&self.history_file), path.to_owned());
+            self.probes
+                .spawn(async move { file.keep(&path, history).await });
         }
-        let (history_file, history) = (Arc::clone(&self.history_file), self.control.roll_history());
-        if history_file.is_news(&history) {
-            let config = Arc::clone(&config);
-            self.probes.spawn(async move {
-                if let Some(path) = config.catalog.state_file.as_deref() {
-                    history_file.keep(path, history).await;
-                }
-            });
-        }
-        let (state_file, memory) = (Arc::clone(&self.state_file), self.control.memory());
-        if state_file.is_news(&memory, Instant::now()) {
-            self.probes.spawn(async move {
-                state_file
-                    .keep(config.catalog.state_file.as_deref(), memory)
-                    .await
-            });
+        let memory = self.control.memory();
+        if self.state_file.is_news(path, &memory, now) {
+            let (file, path) = (Arc::clone(&self.state_file), path.to_owned());
+            self.probes
+                .spawn(async move { file.keep(&path, memory).await });
         }
     }
 
     /// Writes everything that was held back, at the end of the process.
     async fn remember_all(&self) {
         let config = self.config();
-        if !self.lock.is_ours() {
-            return;
-        }
-        self.state_file
-            .keep(config.catalog.state_file.as_deref(), self.control.memory())
-            .await;
-        if let Some(path) = config.catalog.state_file.as_deref() {
-            self.history_file
-                .keep(path, self.control.roll_history())
-                .await;
+        let path = config.catalog.state_file.as_deref();
+        if let Some(path) = path.filter(|_| self.lock.is_ours()) {
+            self.state_file.keep(path, self.control.memory()).await;
+            let history = self.control.roll_history();
+            self.history_file.keep(path, history).await;
         }
     }
 

@@ -1,19 +1,16 @@
 //! Stores the cluster's memory in a file, so that a running roll, the operators' orders, the
 //! truncations that tile caches owe and the learned limits survive a restart.
 //!
-//! The file is replaced as a whole, and reaches the disk before its name does. A reader, or
-//! geofront after a crash or power failure, finds either the old or the new file. It carries the
-//! version of its layout. A torn file or one of another version is reported and ignored.
+//! The file carries the version of its layout. A torn file or one of another version is reported
+//! and ignored.
 
 mod document;
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
+use super::kept_file::{self, FileContent, KeptFile};
 use crate::cluster::Memory;
 use document::{Document, VERSION, VersionOnly};
 
@@ -24,97 +21,55 @@ const LIMITS_EVERY: Duration = Duration::from_secs(30);
 /// of them are done in a moment.
 const TILES_EVERY: Duration = Duration::from_secs(1);
 
-/// Time until the next attempt after a failed write.
-const RETRY: Duration = Duration::from_secs(10);
+impl FileContent for Memory {
+    const NAME: &'static str = "state file";
+
+    fn to_text(&self) -> io::Result<String> {
+        Ok(serde_json::to_string_pretty(&Document::of(self))?)
+    }
+}
 
 /// Writes the memory whenever it changes.
 #[derive(Debug, Default)]
-pub(super) struct StateFile {
-    /// Locked while writing, so that no older memory replaces a newer one.
-    kept: tokio::sync::Mutex<()>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// The content on disk, as far as this process wrote it.
-    last: Memory,
-    written: Option<Instant>,
-    failed: Option<Instant>,
-}
+pub(super) struct StateFile(KeptFile<Memory>);
 
 impl StateFile {
     /// True if the memory should be written now. An empty memory should not: the file on disk holds
     /// more.
-    pub(super) fn is_news(&self, memory: &Memory, now: Instant) -> bool {
-        let state = self.state.lock();
-        let is_recent = |at: Option<Instant>, limit| {
-            at.is_some_and(|at| now.saturating_duration_since(at) < limit)
-        };
-        if memory.is_empty() || is_recent(state.failed, RETRY) {
+    pub(super) fn is_news(&self, path: &Path, memory: &Memory, now: Instant) -> bool {
+        let state = self.0.state();
+        if memory.is_empty() || state.waits_to_retry(now) {
             return false;
         }
+        let is_due = |interval: Duration| {
+            state
+                .written
+                .is_none_or(|at| now.saturating_duration_since(at) >= interval)
+        };
         let is_moving_only = Memory {
             limits: memory.limits.clone(),
             tiles: memory.tiles.clone(),
             ..state.last.clone()
         } == *memory;
-        let have_limits_moved =
-            state.last.limits != memory.limits && !is_recent(state.written, LIMITS_EVERY);
-        let have_tiles_moved =
-            state.last.tiles != memory.tiles && !is_recent(state.written, TILES_EVERY);
-        !is_moving_only || have_limits_moved || have_tiles_moved
+        let have_limits_moved = state.last.limits != memory.limits && is_due(LIMITS_EVERY);
+        let have_tiles_moved = state.last.tiles != memory.tiles && is_due(TILES_EVERY);
+        !state.is_at(path) || !is_moving_only || have_limits_moved || have_tiles_moved
     }
 
-    /// Writes the memory if it differs from the file. A failure to write is reported and has no
-    /// other effect.
-    pub(super) async fn keep(&self, path: Option<&Path>, memory: Memory) {
-        let Some(path) = path.map(Path::to_owned) else {
-            return;
-        };
-        let _one_at_a_time = self.kept.lock().await;
-        if memory.is_empty() || self.state.lock().last == memory {
-            return;
-        }
-        let to_write = memory.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            save(&path, &to_write).map_err(|error| (path, error))
-        })
-        .await;
-        let now = Instant::now();
-        match written {
-            Ok(Ok(())) => {
-                *self.state.lock() = State {
-                    last: memory,
-                    written: Some(now),
-                    failed: None,
-                }
-            }
-            Ok(Err((path, error))) => {
-                self.state.lock().failed = Some(now);
-                tracing::warn!(path = %path.display(), %error, "cannot write the state file: a restart would forget");
-            }
-            // The runtime is shutting down.
-            Err(_) => {}
+    /// Writes the memory if it differs from the file.
+    pub(super) async fn keep(&self, path: &Path, memory: Memory) {
+        if !memory.is_empty() {
+            self.0.keep(path.to_owned(), memory).await;
         }
     }
 }
 
-/// Maximum size of the file: ten times the need of a thousand upstreams.
-const MAX_BYTES: u64 = 4 << 20;
-
 /// Reads the memory; empty if there is no file. An unusable file is an error that the caller
 /// reports before it continues.
 pub fn load(path: &Path) -> io::Result<Memory> {
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Memory::default()),
-        Err(error) => return Err(error),
-        Ok(metadata) if metadata.len() > MAX_BYTES => {
-            return Err(io::Error::other("it is too large to be geofront's"));
-        }
-        Ok(_) => {}
-    }
-    let text = fs::read_to_string(path)?;
+    let Some(text) = kept_file::read(path)? else {
+        return Ok(Memory::default());
+    };
     let version = serde_json::from_str::<VersionOnly>(&text)?.version;
     if version != VERSION {
         return Err(io::Error::other(format!(
@@ -124,26 +79,13 @@ pub fn load(path: &Path) -> io::Result<Memory> {
     serde_json::from_str::<Document>(&text)?.into_memory()
 }
 
-/// Replaces the file as a whole. When this returns, the new file survives a power failure.
-pub(super) fn save(path: &Path, memory: &Memory) -> io::Result<()> {
-    let text = serde_json::to_string_pretty(&Document::of(memory))?;
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or_else(|| Path::new("."));
-    File::open(folder)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::net::SocketAddr;
     use std::sync::Arc;
 
+    use super::kept_file::{RETRY, save};
     use super::*;
     use crate::balance::LearnedCap;
     use crate::cluster::{
@@ -292,23 +234,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_save_that_fails_leaves_the_old_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("catalog.json");
-        save(&path, &memory()).unwrap();
-        // A folder occupies the name of the unfinished file.
-        fs::create_dir(path.with_extension("new")).unwrap();
-        assert!(save(&path, &Memory::default()).is_err());
-        assert_eq!(load(&path).unwrap(), memory());
-    }
-
     #[tokio::test]
     async fn learned_limits_alone_are_written_now_and_then_and_orders_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("catalog.json");
         let file = StateFile::default();
-        file.keep(Some(&path), memory()).await;
+        file.keep(&path, memory()).await;
         let (now, moved) = (
             Instant::now(),
             Memory {
@@ -316,14 +247,18 @@ mod tests {
                 ..memory()
             },
         );
-        assert!(!file.is_news(&memory(), now) && !file.is_news(&moved, now));
-        assert!(file.is_news(&moved, now + LIMITS_EVERY));
+        assert!(!file.is_news(&path, &memory(), now) && !file.is_news(&path, &moved, now));
+        assert!(file.is_news(&path, &moved, now + LIMITS_EVERY));
         let truncated = Memory {
             tiles: Vec::new(),
             ..memory()
         };
-        assert!(!file.is_news(&truncated, now) && file.is_news(&truncated, now + TILES_EVERY));
+        assert!(
+            !file.is_news(&path, &truncated, now)
+                && file.is_news(&path, &truncated, now + TILES_EVERY)
+        );
         assert!(file.is_news(
+            &path,
             &Memory {
                 modes: Vec::new(),
                 ..moved
@@ -331,7 +266,7 @@ mod tests {
             now
         ));
         assert!(
-            !file.is_news(&Memory::default(), now),
+            !file.is_news(&path, &Memory::default(), now),
             "what is on disk knows more"
         );
     }
@@ -341,8 +276,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing").join("catalog.json");
         let file = StateFile::default();
-        file.keep(Some(&path), memory()).await;
+        file.keep(&path, memory()).await;
         let now = Instant::now();
-        assert!(!file.is_news(&memory(), now) && file.is_news(&memory(), now + RETRY));
+        assert!(
+            !file.is_news(&path, &memory(), now) && file.is_news(&path, &memory(), now + RETRY)
+        );
     }
 }

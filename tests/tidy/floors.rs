@@ -23,6 +23,7 @@ pub(crate) const FLOORS: &[(&str, u8)] = &[
     ("control", 4),
     ("metrics", 4),
     ("named_upstream", 4),
+    ("whole_file", 4),
     ("acme", 5),
     ("config_reload", 5),
     ("explanation", 5),
