@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use super::StartError;
 use super::activation::PassedSockets;
+use crate::config::ListenAddress;
 
 /// Connections that the kernel holds while all workers are busy; limited by `somaxconn`.
 pub(super) const BACKLOG: u32 = 65_535;
@@ -74,6 +75,19 @@ pub(super) fn bind_admin(
         error,
     })?;
     Ok((listener, bound, is_passed))
+}
+
+/// The remedy for the usual reasons, to follow the error. The errors of unix sockets name theirs.
+pub(super) fn remedy(address: &ListenAddress, error: &io::Error) -> &'static str {
+    match error.kind() {
+        _ if matches!(address, ListenAddress::Unix(_)) => "",
+        io::ErrorKind::AddrInUse => "; `ss -ltnp` shows the process that has the port",
+        io::ErrorKind::AddrNotAvailable => "; `ip address` shows the addresses of this machine",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 are for root and services with CAP_NET_BIND_SERVICE"
+        }
+        _ => "",
+    }
 }
 
 /// A socket that was passed on, or else a new one.

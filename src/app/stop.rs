@@ -20,9 +20,12 @@ pub(super) struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
-    /// Without a handler these two signals would end the process.
+    /// Without a handler these signals would end the process.
     user_1: Signal,
     user_2: Signal,
+    /// A log or a state file has reached the limit of file sizes (`LimitFSIZE`). The write fails
+    /// then, and is reported like one to a full disk.
+    file_size: Signal,
 }
 
 impl Signals {
@@ -33,6 +36,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             user_1: signal(SignalKind::user_defined1())?,
             user_2: signal(SignalKind::user_defined2())?,
+            file_size: signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?,
         })
     }
 
@@ -61,6 +65,7 @@ impl Signals {
                 _ = self.hangup.recv() => wanted.notify_one(),
                 _ = self.user_1.recv() => reopen_log(app),
                 _ = self.user_2.recv() => tracing::debug!("SIGUSR2 means nothing here"),
+                _ = self.file_size.recv() => tracing::debug!("a file has reached the limit of file sizes"),
                 heard = transitions.recv() => {
                     // A missed transition may have been a new configuration.
                     if let Ok(heard) = heard

@@ -32,6 +32,11 @@ impl Process {
         Self::start_in_shell(folder, &limit, &[]).await
     }
 
+    /// Started so that no file can become larger than so many blocks of 512 bytes.
+    pub(crate) async fn start_with_file_size(folder: &Path, blocks: u32) -> Self {
+        Self::start_in_shell(folder, &format!("ulimit -f {blocks}; "), &[]).await
+    }
+
     /// Started with these listening sockets, as systemd passes them.
     pub(crate) async fn start_with_sockets(folder: &Path, sockets: &[BorrowedFd<'_>]) -> Self {
         let count = sockets.len();

@@ -167,6 +167,22 @@ async fn sigusr1_opens_the_access_log_anew_and_sigusr2_is_ignored() {
     .await;
 }
 
+/// Without a handler, SIGXFSZ would end the process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_access_log_at_the_limit_of_file_sizes_ends_no_process() {
+    let cluster = Cluster::new();
+    let log = cluster.path().join("access.log");
+    cluster.configure(&format!("[log]\naccess = \"{}\"\n", log.display()));
+    let process = Process::start_with_file_size(cluster.path(), 64).await;
+    process.until_all_eligible().await;
+    let deadline = Instant::now() + PATIENCE;
+    while !Process::log(cluster.path()).contains("the access log cannot be written") {
+        assert!(Instant::now() < deadline, "the log never reaches the limit");
+        assert_eq!(map_status(&process).await, 200);
+    }
+    assert_eq!(map_status(&process).await, 200);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_level_of_the_log_changes_without_a_restart_and_its_outputs_are_named_as_needing_one() {
     let cluster = Cluster::new();
