@@ -518,10 +518,14 @@ impl Environment for RealEnvironment {
             .open(path)?;
         read_to_end(&mut file.take(limit), &mut bytes)?;
         if bytes.len() > MAX_FILE_BYTES {
-            let reason = format!("it is larger than {MAX_FILE_BYTES} bytes");
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+            return Err(io::ErrorKind::FileTooLarge.into());
         }
-        String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        String::from_utf8(bytes).map_err(|error| {
+            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let reason = format!("the first other byte is in line {line}");
+            io::Error::new(io::ErrorKind::InvalidData, reason)
+        })
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {

@@ -33,7 +33,7 @@ pub trait Environment {
 pub(super) fn read_bounded(environment: &dyn Environment, path: &Path) -> Result<String, String> {
     let text = environment.read(path).map_err(|error| plain(&error))?;
     if text.len() > MAX_FILE_BYTES {
-        return Err(format!("it is larger than {MAX_FILE_BYTES} bytes"));
+        return Err(TOO_LARGE.to_owned());
     }
     Ok(text)
 }
@@ -44,12 +44,18 @@ pub(super) const NO_SUCH_FILE: &str = "there is no such file";
 /// The reason why a file could not be read that is for other users.
 pub(super) const NOT_ALLOWED: &str = "geofront may not read it";
 
+/// The reason why a file could not be read that is larger than [`MAX_FILE_BYTES`].
+const TOO_LARGE: &str = "it is larger than 1 MiB";
+
 /// The reason why a file could not be read, in plain words.
 fn plain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => NO_SUCH_FILE.to_owned(),
         io::ErrorKind::PermissionDenied => NOT_ALLOWED.to_owned(),
-        io::ErrorKind::InvalidData => "it is not text (UTF-8)".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        io::ErrorKind::FileTooLarge => TOO_LARGE.to_owned(),
+        // The environment knows the line.
+        io::ErrorKind::InvalidData => format!("it is not text in UTF-8: {error}"),
         _ => error.to_string(),
     }
 }

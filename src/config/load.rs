@@ -94,7 +94,7 @@ impl<'e> Files<'e> {
                 let problem = Problem::new(format!("cannot read {}: {why}", path.display()));
                 let help = match &*why {
                     NO_SUCH_FILE => Some(
-                        "`geofront check FILE` and `geofront run --config FILE` read another file; \
+                        "`--config FILE` (`geofront check FILE`) names another file; \
                          docs/configuration.md has the smallest one",
                     ),
                     NOT_ALLOWED => Some("root and the user of the service may: try sudo"),

@@ -21,31 +21,74 @@ pub(super) fn problems(errors: &[Error], reading: &Reading<'_>) -> (Vec<Problem>
         if error.message() == DUPLICATE {
             duplicate(reading.sources.text(reading.file), &span, reading)
         } else {
-            Problem::new(format!("not valid TOML: {}", plain(error.message(), &span)))
+            let text = reading.sources.text(reading.file);
+            let Mistake { title, label } = Mistake::new(error.message(), &span, text);
+            Problem::new(format!("not valid TOML: {title}"))
                 .at(reading.file.at(span))
+                .label(label)
         }
     });
     (told.collect(), is_whole)
 }
 
-/// The library's message about a value in plain words. It does not repeat the value, which may be a
-/// secret.
-fn plain<'m>(message: &'m str, span: &Range<usize>) -> &'m str {
-    let message = message
-        .strip_suffix(", expected nothing")
-        .unwrap_or(message);
-    let is_bare = [
+/// A mistake in plain words. They do not repeat the value, which may be a secret.
+struct Mistake<'m> {
+    title: &'m str,
+    /// The text beside the place.
+    label: &'static str,
+}
+
+/// The characters of names in headers and of keys that are not in quotes.
+const BARE_NAME: &str = "a name has the letters a to z, digits, `-` and `_`";
+
+/// What word processors and web pages make of `"` and `'`.
+const TYPOGRAPHIC_QUOTES: [char; 8] = ['“', '”', '„', '‟', '‘', '’', '«', '»'];
+
+impl<'m> Mistake<'m> {
+    /// Translates a message of the library about `span` of `text`.
+    fn new(message: &'m str, span: &Range<usize>, text: &str) -> Self {
+        let message = message
+            .strip_suffix(", expected nothing")
+            .unwrap_or(message);
+        let from = text.get(span.start..).unwrap_or_default();
+        let rest_of_line = from.lines().next().unwrap_or_default();
+        let is_at = |character: char| from.starts_with(character);
+        let (title, label) = match message {
+            _ if is_of_bare_value(message) && span.is_empty() => ("a value is missing", ""),
+            _ if is_of_bare_value(message) && from.starts_with(TYPOGRAPHIC_QUOTES) => {
+                ("these are typographic quotes", "type plain ones: \"")
+            }
+            _ if is_of_bare_value(message) => ("this is neither a number nor text in quotes", ""),
+            _ if message.starts_with("invalid basic string") && rest_of_line.is_empty() => {
+                ("the quote at the end is missing", "")
+            }
+            _ if message.starts_with("invalid unquoted key") => {
+                ("this character cannot be in a name", BARE_NAME)
+            }
+            _ if message.starts_with("unclosed table") && rest_of_line.contains(']') => {
+                ("a name has no blanks", BARE_NAME)
+            }
+            _ if message.starts_with("key with no value") && is_at(':') => (
+                "`=` is missing between a key and its value",
+                "write `=` here",
+            ),
+            other => (other, ""),
+        };
+        Self { title, label }
+    }
+}
+
+/// True for a message about a value without quotes that is no number either.
+fn is_of_bare_value(message: &str) -> bool {
+    [
         "string values must be quoted",
         "invalid float",
         "invalid integer",
         "invalid date-time",
         "invalid boolean",
-    ];
-    match is_bare.iter().any(|start| message.starts_with(start)) {
-        true if span.is_empty() => "a value is missing",
-        true => "this is neither a number nor text in quotes",
-        false => message,
-    }
+    ]
+    .iter()
+    .any(|start| message.starts_with(start))
 }
 
 fn duplicate(text: &str, span: &Range<usize>, reading: &Reading<'_>) -> Problem {

@@ -94,7 +94,7 @@ impl Check<'_> {
                 "`{key}` is \"{}\": must be the whole path of {what}",
                 path.display()
             );
-            self.refuse(Problem::new(title).at(at));
+            self.refuse(Problem::new(title).at(at).label("it begins with /"));
         }
         Some(path)
     }

@@ -61,12 +61,32 @@ pub(super) fn parse(text: &str) -> Result<Url<'_>, UrlProblem> {
     let (host, port) = host_and_port(authority, default_port).ok_or_else(|| {
         let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
         let is_number = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-        wrong(if is_number { PORT } else { EXAMPLE })
+        match without_brackets(authority) {
+            Some(corrected) => UrlProblem {
+                help: Some(format!("did you mean \"{scheme}://{corrected}\"?")),
+                ..wrong("have an IPv6 address in brackets")
+            },
+            None => wrong(if is_number { PORT } else { EXAMPLE }),
+        }
     })?;
-    if is_host(host) {
-        Ok(Url { tls, host, port })
-    } else {
-        Err(wrong(EXAMPLE))
+    match (is_host(host), is_numeric(host)) {
+        (true, _) => Ok(Url { tls, host, port }),
+        (false, true) => Err(wrong(
+            "have an address of four numbers from 0 to 255, or a name",
+        )),
+        (false, false) => Err(wrong(EXAMPLE)),
+    }
+}
+
+/// The authority with brackets, if it is an IPv6 address without them, with or without a port.
+fn without_brackets(authority: &str) -> Option<String> {
+    let is_address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+    match authority.rsplit_once(':') {
+        Some((host, port)) if is_address(host) && port.parse::<u16>().is_ok() => {
+            Some(format!("[{host}]:{port}"))
+        }
+        _ if is_address(authority) => Some(format!("[{authority}]")),
+        _ => None,
     }
 }
 
@@ -112,9 +132,15 @@ pub(super) fn host_and_port(authority: &str, default_port: u16) -> Option<(&str,
     Some((host, port))
 }
 
+/// True for digits and dots: an address of IPv4, or a mistake in one, but no name.
+fn is_numeric(host: &str) -> bool {
+    !host.is_empty() && host.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+}
+
 /// True for an address, or a name that DNS, `/etc/hosts` or a container network may have.
 pub(super) fn is_host(host: &str) -> bool {
     let is_name = !host.is_empty()
+        && !is_numeric(host)
         && host.len() <= 253
         && host
             .bytes()
@@ -163,10 +189,28 @@ mod tests {
             "http://g s",
             "http://::1:80",
             "http://gs\\x",
+            "http://10.0.0.256:8080",
+            "http://10.0.0:8080",
+            "http://8080",
         ];
         for text in wrong {
             assert!(parse(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_brackets_of_an_ipv6_address_are_completed() {
+        let corrected = |text: &str| parse(text).unwrap_err().help;
+        for text in ["http://fe80::1:8080", "http://2001:db8:1:2:3:4:5:6:8080"] {
+            let (host, port) = text["http://".len()..].rsplit_once(':').unwrap();
+            let expected = format!("did you mean \"http://[{host}]:{port}\"?");
+            assert_eq!(corrected(text), Some(expected), "{text}");
+        }
+        assert_eq!(
+            corrected("https://2001:db8:1:2:3:4:5:6").as_deref(),
+            Some("did you mean \"https://[2001:db8:1:2:3:4:5:6]\"?")
+        );
+        assert_eq!(corrected("http://gs:80:80"), None);
     }
 
     #[test]

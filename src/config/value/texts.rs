@@ -25,6 +25,14 @@ impl FromText for String {
     }
 }
 
+/// The hint for a text that is a number without a unit.
+fn unit_missing<T: FromText>(text: &str) -> String {
+    match text.parse::<u64>() {
+        Ok(_) => T::on_number(text),
+        Err(_) => String::new(),
+    }
+}
+
 impl FromText for Duration {
     const RULE: &'static str =
         "a duration with its unit, such as \"500ms\", \"5s\", \"2m\" or \"1h30m\"";
@@ -34,11 +42,7 @@ impl FromText for Duration {
     }
 
     fn hint(text: &str) -> String {
-        if text.parse::<u64>().is_ok() {
-            Self::on_number(text)
-        } else {
-            String::new()
-        }
+        unit_missing::<Self>(text)
     }
 
     fn on_number(number: &str) -> String {
@@ -54,11 +58,7 @@ impl FromText for Size {
     }
 
     fn hint(text: &str) -> String {
-        if text.parse::<u64>().is_ok() {
-            Self::on_number(text)
-        } else {
-            String::new()
-        }
+        unit_missing::<Self>(text)
     }
 
     fn on_number(number: &str) -> String {
@@ -77,7 +77,7 @@ impl FromText for SocketAddr {
     fn hint(text: &str) -> String {
         let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
         match (host, port.parse::<u16>()) {
-            ("" | "*", Ok(port)) => format!("did you mean \"0.0.0.0:{port}\"?"),
+            ("" | "*", Ok(_)) => Self::on_number(port),
             ("localhost", Ok(port)) => format!("did you mean \"127.0.0.1:{port}\"?"),
             _ if ListenAddress::from_text(text).is_some() => {
                 "a unix socket is the `address` of a table [listeners.NAME]".to_owned()
