@@ -25,14 +25,14 @@ Try it without any GeoServer:
   geofront demo
 
 First steps with your own:
-  geofront check geofront.toml             is the configuration right?
-  geofront run --config geofront.toml      serve
-  geofront status                          how are they?
+  geofront check geofront.toml                  is the configuration right?
+  geofront run --config geofront.toml           serve
+  geofront status --config geofront.toml        is the cluster well?
 
 Bring a change to all replicas that GeoServer does not count (others are noticed):
   geofront sync --wait
 
-Restart one GeoServer without an error for anyone:
+Restart one GeoServer without a failed request:
   geofront drain replica1 --wait && ssh replica1 systemctl restart tomcat && geofront ready replica1
 
 Exit codes: 0 done; 1 not done; 64 wrong usage; 78 wrong configuration.
@@ -421,7 +421,7 @@ pub(super) struct Catalog {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CatalogOrder {
-    /// Show the last 100 rolls: time, reason, operator, duration, failures
+    /// Show the last 100 rolls: time, reason, users, duration, failures
     History(CatalogTarget),
     /// Keep every replica in service despite catalog changes
     Pause(CatalogTarget),

@@ -20,6 +20,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// A little more than the endpoint's own limit.
 const ANSWER_LIMIT: Duration = Duration::from_secs(35);
 
+/// The end of the `Via` header of an answer that passed a front door.
+const FRONT_DOOR: &[u8] = b" geofront";
+
 /// The remedy where the default configuration, which may have another address or a token, is not
 /// for this user.
 const HIDDEN: &str = "this user may not read the address and the token in /etc/geofront/geofront.toml: \
@@ -153,7 +156,8 @@ impl AdminClient {
         if let Some(credential) = self.credential() {
             request = request.header("Authorization", credential);
         }
-        request.call().map_err(|error| self.unanswered(&error))
+        let response = request.call().map_err(|error| self.unanswered(&error))?;
+        self.of_admin(response)
     }
 
     fn post(&self, path: &str, body: &str) -> Result<Response<Body>, Failure> {
@@ -166,7 +170,24 @@ impl AdminClient {
         if let Some(credential) = self.credential() {
             request = request.header("Authorization", credential);
         }
-        request.send(body).map_err(|error| self.unanswered(&error))
+        let response = request
+            .send(body)
+            .map_err(|error| self.unanswered(&error))?;
+        self.of_admin(response)
+    }
+
+    /// The answer of the admin endpoint. One that passed a front door comes from an address for
+    /// clients.
+    fn of_admin(&self, response: Response<Body>) -> Result<Response<Body>, Failure> {
+        let mut servers = response.headers().get_all("via").iter();
+        if !servers.any(|server| server.as_bytes().ends_with(FRONT_DOOR)) {
+            return Ok(response);
+        }
+        let failure = Failure::new(format!(
+            "{} is an address for clients of geofront",
+            self.target.address
+        ));
+        Err(failure.help("commands need the address of `admin`, by default 127.0.0.1:9090"))
     }
 
     fn url(&self, path: &str) -> String {

@@ -69,7 +69,9 @@ fn read_config(named: Option<&Path>) -> Result<Written, Failure> {
     let path = named.unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
     match RealEnvironment.read(path) {
         Ok(text) => Ok(keys_of(&text, path)),
-        Err(error) if named.is_some() => Err(unreadable(path, &error).exit(Exit::Config)),
+        Err(error) if named.is_some() => Err(unreadable(path, &error)
+            .help("--admin HOST:PORT names the address of the running geofront")
+            .exit(Exit::Config)),
         Err(error) => Ok(Written {
             is_hidden: error.kind() == io::ErrorKind::PermissionDenied,
             ..Written::default()

@@ -7,7 +7,7 @@ pub(super) mod line;
 mod sentences;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,13 +61,9 @@ pub(super) fn run(options: &args::Log, out: &mut dyn Write) -> Result<Exit, Fail
             "it stands in the answer's header X-Request-Id, and as `id=` in the access log",
         ));
     }
-    let (found, place) = match options
-        .file
-        .clone()
-        .map_or_else(|| log_file(options), |file| Ok(Some(file)))?
-    {
+    let (found, place) = match options.file.clone().or_else(|| log_file(options)) {
         Some(file) if file == Path::new("-") => {
-            let found = search(std::io::stdin().lock(), id)
+            let found = search(io::stdin().lock(), id)
                 .map_err(|error| Failure::new(format!("cannot read standard input: {error}")))?;
             (found, "standard input".to_owned())
         }
@@ -75,10 +71,7 @@ pub(super) fn run(options: &args::Log, out: &mut dyn Write) -> Result<Exit, Fail
             let read = || {
                 open(&file)
                     .and_then(|file| search(file, id))
-                    .map_err(|error| {
-                        Failure::new(format!("cannot read {}: {error}", file.display()))
-                            .help("the access log is readable for geofront's user: try sudo")
-                    })
+                    .map_err(|error| unreadable(&file, &error))
             };
             let mut found = read()?;
             if found.own.is_empty() && options.file.is_none() {
@@ -123,28 +116,36 @@ pub(super) fn run(options: &args::Log, out: &mut dyn Write) -> Result<Exit, Fail
     Ok(Exit::Success)
 }
 
-/// The file of the access log, if the configuration can be read and names one.
-fn log_file(options: &args::Log) -> Result<Option<PathBuf>, Failure> {
-    let config = match &options.endpoint.config {
-        Some(path) => load_config(path)?.config,
-        None if options.endpoint.admin.is_some() => return Ok(None),
-        None => match load_config(Path::new(args::DEFAULT_CONFIG)) {
-            Ok(loaded) => loaded.config,
-            Err(_) => return Ok(None),
-        },
+/// The file of the access log, if the configuration can be read and names one. While it has a
+/// mistake, the running geofront is queried.
+fn log_file(options: &args::Log) -> Option<PathBuf> {
+    let path = match &options.endpoint.config {
+        Some(path) => path,
+        None if options.endpoint.admin.is_some() => return None,
+        None => Path::new(args::DEFAULT_CONFIG),
     };
-    Ok(match config.log.access {
+    match load_config(path).ok()?.config.log.access {
         AccessLogDestination::File(path) => Some(path),
         AccessLogDestination::Stdout | AccessLogDestination::Off => None,
-    })
+    }
 }
 
-fn open(path: &Path) -> std::io::Result<BufReader<File>> {
+fn unreadable(file: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::new(format!("cannot read {}: {error}", file.display()));
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            failure.help("the access log is readable for geofront's user: try sudo")
+        }
+        _ => failure,
+    }
+}
+
+fn open(path: &Path) -> io::Result<BufReader<File>> {
     File::open(path).map(BufReader::new)
 }
 
 /// The lines of `log` that concern the request.
-fn search(mut log: impl BufRead, id: &str) -> std::io::Result<FoundLines> {
+fn search(mut log: impl BufRead, id: &str) -> io::Result<FoundLines> {
     let mut found = FoundLines::default();
     let mut bytes = Vec::new();
     loop {

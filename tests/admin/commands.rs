@@ -98,6 +98,11 @@ async fn status_exits_1_while_the_configuration_on_disk_is_refused() {
 
 /// A server that answers every request with this JSON, and its address.
 async fn answering(json: String) -> String {
+    answering_with("", json).await
+}
+
+/// The same with more header lines.
+async fn answering_with(lines: &'static str, json: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket").to_string();
     tokio::spawn(async move {
@@ -108,7 +113,7 @@ async fn answering(json: String) -> String {
                 head.push(stream.read_u8().await.expect("a whole head"));
             }
             let answer = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n{lines}\
                  Content-Length: {}\r\n\r\n{json}",
                 json.len()
             );
@@ -163,6 +168,20 @@ async fn the_status_of_another_version_is_read_as_far_as_it_goes() {
     let (code, _, err) = geofront_at(&stranger, &["status"]).await;
     let expected = format!("error: the server on {stranger} is not geofront: `<html>`\n");
     assert_eq!((code, err), (1, expected));
+}
+
+#[tokio::test]
+async fn a_command_at_the_address_for_clients_names_the_mistake() {
+    let front_door = answering_with("Via: 1.1 geofront\r\n", "<html>".to_owned()).await;
+    for command in [&["status"][..], &["sync"], &["drain", "a"]] {
+        let (_, out, err) = geofront_at(&front_door, command).await;
+        let expected = format!("error: {front_door} is an address for clients of geofront\n");
+        assert!(out.is_empty() && err.starts_with(&expected), "{out} {err}");
+        assert!(
+            err.contains("help: commands need the address of `admin`"),
+            "{err}"
+        );
+    }
 }
 
 #[tokio::test]
