@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use crate::admin::answers::Requests;
 use crate::admin::{AdminState, Capacity};
-use crate::cluster::OrderedMode;
+use crate::cluster::{Mode, OrderedMode};
 use crate::config::UpstreamName;
 use crate::config_reload::{ConfigReload, FirstLoad};
 use crate::control::Control;
@@ -160,7 +160,11 @@ fn recall(control: &Control, state_file: Option<&Path>) {
     match state_file.map(|path| (path, driver::state_file::load(path))) {
         None => {}
         Some((_, Ok(memory))) => {
-            for OrderedMode { name, mode, origin } in &memory.modes {
+            let out_of_service = memory
+                .modes
+                .iter()
+                .filter(|order| order.mode != Mode::Ready);
+            for OrderedMode { name, mode, origin } in out_of_service {
                 let ordered = rfc3339(origin.at);
                 tracing::info!(upstream = name, mode = %mode, by = origin.by, %ordered, "ordered before the restart");
             }

@@ -80,12 +80,12 @@ impl fmt::Display for ModeError {
         match self {
             Self::NoSuchUpstream(name) => write!(f, "no upstream is called `{name}`"),
             Self::LastServing(LastServing { name, classes }) => {
+                write!(f, "`{name}` is the last upstream that serves ")?;
+                if classes.len() == RequestClass::ALL.len() {
+                    return f.write_str("requests");
+                }
                 let classes: Vec<_> = classes.iter().map(|class| class.as_str()).collect();
-                write!(
-                    f,
-                    "`{name}` is the last upstream that serves {} requests",
-                    classes.join(", ")
-                )
+                write!(f, "requests of the classes {}", classes.join(", "))
             }
         }
     }
@@ -110,11 +110,17 @@ mod tests {
     #[test]
     fn a_refused_mode_names_the_classes_that_no_upstream_would_serve() {
         let name = UpstreamName::new("main").unwrap();
-        let classes = vec![RequestClass::Transaction, RequestClass::Admin];
-        let refusal = ModeError::LastServing(LastServing { name, classes });
+        let refusal = |classes: Vec<RequestClass>| {
+            let name = name.clone();
+            ModeError::LastServing(LastServing { name, classes }).to_string()
+        };
         assert_eq!(
-            refusal.to_string(),
-            "`main` is the last upstream that serves transaction, admin requests"
+            refusal(vec![RequestClass::Transaction, RequestClass::Admin]),
+            "`main` is the last upstream that serves requests of the classes transaction, admin"
+        );
+        assert_eq!(
+            refusal(RequestClass::ALL.to_vec()),
+            "`main` is the last upstream that serves requests"
         );
     }
 
