@@ -1,5 +1,5 @@
-//! Which requests are admitted, which wait, and in which order: pure data structures. The awaitable
-//! place is `waiting_room`.
+//! Decides which requests are admitted, which wait, and in which order: pure data structures. The
+//! awaitable place is `waiting_room`.
 //!
 //! ```text
 //!   request -- ConcurrencyKeys, Metered --> the limits that concern it

@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use crate::admin::answers::{Mode, ModeOrder, ModeOrdered, Upstream};
 
 /// Interval at which `--wait` reads the status.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(500);
 
 pub(super) fn drain(
     options: &args::Drain,
@@ -143,6 +143,6 @@ fn wait_until_idle(
                 "it gets nothing new; wait again, or `geofront ready {name}` brings it back"
             )));
         }
-        thread::sleep(LOOK.min(deadline.saturating_duration_since(Instant::now())));
+        thread::sleep(POLL.min(deadline.saturating_duration_since(Instant::now())));
     }
 }

@@ -13,7 +13,7 @@ use super::humanize::took;
 use crate::admin::answers::{Role, Status, Upstream};
 
 /// Interval at which `--wait` reads the status. A small catalog loads in less than a second.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(200);
 
 /// The progress of a replica that has not begun, which is not printed.
 const NOT_REPORTED: &str = "waiting for its turn";
@@ -43,7 +43,7 @@ pub(super) fn run(
             writeln!(out, "{}", ended?)?;
             return Ok(Exit::Success);
         }
-        thread::sleep(LOOK);
+        thread::sleep(POLL);
     }
 }
 

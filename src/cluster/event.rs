@@ -28,8 +28,8 @@ pub enum Event {
         upstream: UpstreamId,
         sent: Instant,
         outcome: Outcome,
-        /// The subject of a failure; without one (`None`) the failure is compared with no other. Of
-        /// a success: the request failed at another upstream before.
+        /// The subject of a failure, by which it is compared with others. A success has one only if
+        /// the request failed at another upstream before.
         subject: Option<Subject>,
     },
     /// A query for the `updateSequence` of an upstream, sent at `sent_at`, ended.

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use super::chosen_layer::Choosing;
 use super::conditions::Conditions;
+use super::reconcile::{self, Reconciled};
 use super::shared_faults::SharedFaults;
 use super::upstream_state::{Meaning, UpstreamState};
 use super::upstreams::Upstreams;
 use super::{
     Action, CatalogMachine, Event, Hint, Hold, LastServing, Memory, Mode, ModeError, ModeOrder,
     Outcome, ProbeReport, ReplicaCatalog, RollReport, Sighting, Subject, SyncError, Ticket,
-    Transition, TransitionKind, Tried, Truncation, Upstream, UpstreamId, reconcile,
+    Transition, TransitionKind, Tried, Truncation, Upstream, UpstreamId,
 };
 use crate::config::{Address, CertificateTrouble, Config, Role, UpstreamConfig, UpstreamName};
 use crate::health::Schedule;
@@ -352,34 +353,11 @@ impl Cluster {
             let catalog = self.catalog.of_a_newcomer(can_reload, now);
             self.ids.track(upstream, catalog, now)
         };
-        let reconciled = reconcile::reconcile(old, &self.upstreams.config.upstreams, now, track);
-        self.upstreams.states = reconciled.upstreams;
+        let mut reconciled =
+            reconcile::reconcile(old, &self.upstreams.config.upstreams, now, track);
+        self.upstreams.states = mem::take(&mut reconciled.upstreams);
         self.is_visibly_changed = true;
-        self.upstreams.emit(
-            None,
-            TransitionKind::Configured {
-                revision: self.revision,
-            },
-        );
-        reconciled
-            .retired
-            .into_iter()
-            .for_each(|name| self.upstreams.emit(Some(name), TransitionKind::Retired));
-        reconciled
-            .changes
-            .into_iter()
-            .for_each(|(name, what)| self.upstreams.emit(Some(name), what));
-        for name in reconciled.added {
-            let is_replica = self
-                .upstreams
-                .iter()
-                .any(|new| new.upstream.name == name && new.upstream.role == Role::Replica);
-            self.upstreams
-                .emit(Some(name.clone()), TransitionKind::Added);
-            if is_replica && can_reload {
-                self.upstreams.emit(Some(name), NEWCOMER);
-            }
-        }
+        self.report_configuration(reconciled, can_reload);
         self.catalog.meet_the_main(&mut self.upstreams, main, now);
         self.catalog.forget_shared_tiles(&mut self.upstreams, now);
         let interval = self
@@ -391,6 +369,36 @@ impl Cluster {
         self.upstreams
             .iter_mut()
             .for_each(|state| state.probes.hasten(now, interval));
+    }
+
+    /// Reports that a configuration is in force, and its effect on each upstream.
+    fn report_configuration(&mut self, reconciled: Reconciled, can_reload: bool) {
+        let Reconciled {
+            upstreams: _,
+            added,
+            retired,
+            changes,
+        } = reconciled;
+        let revision = self.revision;
+        self.upstreams
+            .emit(None, TransitionKind::Configured { revision });
+        for name in retired {
+            self.upstreams.emit(Some(name), TransitionKind::Retired);
+        }
+        for (name, what) in changes {
+            self.upstreams.emit(Some(name), what);
+        }
+        for name in added {
+            let is_replica = self
+                .upstreams
+                .iter()
+                .any(|new| new.upstream.name == name && new.upstream.role == Role::Replica);
+            self.upstreams
+                .emit(Some(name.clone()), TransitionKind::Added);
+            if is_replica && can_reload {
+                self.upstreams.emit(Some(name), NEWCOMER);
+            }
+        }
     }
 
     /// Takes in the resolved address of a name. A known address is kept while the name cannot be

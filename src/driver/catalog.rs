@@ -6,12 +6,12 @@ use std::time::Instant;
 use super::chosen_layer;
 use super::internal_request::{Answer, Deadline, InternalClient, InternalRequest};
 use super::probe::Prober;
-use super::probe_request::{ProbeRequest, bad_status};
+use super::probe_request::ProbeRequest;
 use crate::cluster::{Cause, Event, Outcome, ProbeReport, Upstream};
 use crate::config::{Config, Credentials};
 
 /// Bytes that are searched for the root element, which holds the update sequence.
-const MAX_NUMBER_HEAD: usize = 8 << 10;
+const MAX_ROOT_ELEMENT: usize = 8 << 10;
 /// Maximum size of the global settings, a page of JSON.
 const MAX_SETTINGS: usize = 64 << 10;
 /// Maximum size of the answer to a reload, whose content does not matter.
@@ -22,7 +22,7 @@ const CATALOG_RELOAD: &str = "/rest/reload";
 impl Prober {
     /// Reads the upstream's `updateSequence`.
     pub async fn update_sequence(&self, upstream: &Upstream, config: &Config) -> Option<u64> {
-        version(self.client(), upstream, config).await
+        update_sequence(self.client(), upstream, config).await
     }
 
     /// Checks whether GeoServer accepts the credentials of `[geoserver]`; `None` if there are none.
@@ -46,13 +46,7 @@ impl Prober {
             .client()
             .run(&request, upstream, config, deadline, is_enough)
             .await;
-        Some(answer.and_then(|answer| {
-            if answer.status == 200 {
-                Ok(())
-            } else {
-                Err(bad_status(answer.status))
-            }
-        }))
+        Some(answer.and_then(|answer| answer.succeeded()))
     }
 }
 
@@ -63,7 +57,7 @@ pub(super) async fn read_update_sequence(
     config: &Config,
 ) -> Event {
     let sent_at = Instant::now();
-    let update_sequence = version(prober.client(), &upstream, config).await;
+    let update_sequence = update_sequence(prober.client(), &upstream, config).await;
     if update_sequence.is_none() {
         tracing::debug!(upstream = %upstream.name, "its updateSequence cannot be read");
     }
@@ -125,7 +119,7 @@ pub(super) async fn test_canary(
         // read old files.
         Outcome::Success
         | Outcome::Failure(Cause::Unexpected(_) | Cause::Status(_) | Cause::NodeFault(_)) => {
-            version(prober.client(), &upstream, config).await
+            update_sequence(prober.client(), &upstream, config).await
         }
         Outcome::Busy | Outcome::Failure(_) => None,
     };
@@ -205,13 +199,7 @@ async fn reload_all(
             .run(&request, upstream, config, deadline, is_enough)
             .await;
         answer
-            .and_then(|answer| {
-                if answer.status == 200 {
-                    Ok(())
-                } else {
-                    Err(bad_status(answer.status))
-                }
-            })
+            .and_then(|answer| answer.succeeded())
             .map_err(|cause| match has_begun {
                 // GeoServer was reached, so the cause must not be a connection failure.
                 true => {
@@ -226,12 +214,16 @@ async fn reload_all(
 
 /// The update sequence from the capabilities, which need no credentials. If they lack it (global
 /// services may be off), from the settings.
-async fn version(client: &InternalClient, upstream: &Upstream, config: &Config) -> Option<u64> {
+async fn update_sequence(
+    client: &InternalClient,
+    upstream: &Upstream,
+    config: &Config,
+) -> Option<u64> {
     let context = &config.geoserver.context;
     let capabilities = InternalRequest::get(ProbeRequest::Capabilities.target(context));
     let deadline = Deadline::after(config.health.timeout);
     let is_enough = |answer: &Answer| {
-        answer.body.len() > MAX_NUMBER_HEAD
+        answer.body.len() > MAX_ROOT_ELEMENT
             || update_sequence_in_root(&String::from_utf8_lossy(&answer.body)).is_some()
     };
     let answer = client
@@ -270,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_number_is_read_from_the_root_element_only() {
+    fn the_update_sequence_is_read_from_the_root_element_only() {
         let document = "<?xml version=\"1.0\"?>\n<WMS_Capabilities version=\"1.3.0\" updateSequence=\"4711\" xmlns=\"x\"><Service>";
         assert_eq!(update_sequence_in_root(document), Some(4711));
         assert_eq!(
@@ -292,7 +284,7 @@ mod tests {
         assert_eq!(
             update_sequence_in_root("<WMS_Capabilities updateSequence=\"47"),
             None,
-            "half a number is none"
+            "a number without an end is none"
         );
         assert_eq!(
             update_sequence_in_root("<WMS_Capabilities updateSequence=\"many\">"),

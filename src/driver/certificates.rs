@@ -28,7 +28,7 @@ pub async fn watch(
         let config = Arc::clone(&control.snapshot().config);
         metrics.keep_certificates(expiries(&config));
         let mut troubles = config.certificate_troubles(seconds_since_1970());
-        troubles.extend(orders.look(&config).await);
+        troubles.extend(orders.poll(&config).await);
         if troubles != reported {
             reported.clone_from(&troubles);
             control.handle(Event::CertificatesChecked(troubles), Instant::now());

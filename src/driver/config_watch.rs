@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const SETTLE: Duration = Duration::from_millis(60);
 
 /// After this many checks a file that keeps changing is read all the same.
-const MAX_LOOKS: usize = 8;
+const MAX_CHECKS: usize = 8;
 
 /// Watches until `shutdown` turns true.
 pub async fn watch(reload: Arc<ConfigReload>, mut shutdown: watch::Receiver<bool>) {
@@ -60,7 +60,7 @@ async fn is_edited(reload: &Arc<ConfigReload>) -> bool {
     if before == Some(reload.known_fingerprint()) {
         return false;
     }
-    for _ in 0..MAX_LOOKS {
+    for _ in 0..MAX_CHECKS {
         tokio::time::sleep(SETTLE).await;
         let after = fingerprint(reload).await;
         if after == before {
@@ -150,7 +150,7 @@ mod tests {
         let reads = reads_in(WHILE, async |_| {}).await;
         assert!(
             (1..=4).contains(&reads),
-            "{reads} looks in {WHILE:?}, with {POLL:?} between two"
+            "{reads} reads in {WHILE:?}, with {POLL:?} between two"
         );
     }
 
@@ -165,7 +165,7 @@ mod tests {
         let reads = reads_in(WHILE, writes).await;
         assert!(
             (2..=30).contains(&reads),
-            "{reads} looks in {WHILE:?}, with {PAUSE:?} between two"
+            "{reads} reads in {WHILE:?}, with {PAUSE:?} between two"
         );
     }
 }

@@ -46,7 +46,7 @@ impl FolderWatch {
                 return;
             }
             if events.try_send(()).is_err() {
-                // The channel is full, so the receiver will look anyway.
+                // The channel is full, so the receiver will check anyway.
             }
         };
         let mut watcher = match notify::recommended_watcher(notify_receiver) {
@@ -74,8 +74,8 @@ impl FolderWatch {
     }
 }
 
-/// True if `event` cannot have changed anything. A look at a file is an event, too: if it counted,
-/// each look would cause the next.
+/// True if `event` cannot have changed anything. A read of a file is an event, too: if it counted,
+/// each check would cause the next.
 fn is_only_a_read(event: EventKind) -> bool {
     match event {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,

@@ -70,6 +70,39 @@ pub(super) struct Answer {
     pub(super) is_complete: bool,
 }
 
+impl Answer {
+    /// An answer of which the head was read.
+    fn with_head(head: &ResponseHeader) -> Self {
+        Self {
+            status: head.status.as_u16(),
+            content_type: text(head, "content-type"),
+            location: text(head, "location"),
+            is_from_control_flow: head.headers.contains_key(fault_texts::CONTROL_FLOW_HEADER),
+            date: text(head, "date"),
+            connection: text(head, "connection"),
+            keep_alive: text(head, "keep-alive"),
+            last_modified: text(head, "last-modified"),
+            ..Self::default()
+        }
+    }
+
+    /// Success for the status 200; otherwise the cause of failure.
+    pub(super) fn succeeded(&self) -> Result<(), Cause> {
+        match self.status {
+            200 => Ok(()),
+            status => Err(bad_status(status)),
+        }
+    }
+}
+
+/// The cause of failure for an answer with an unexpected status.
+pub(super) fn bad_status(status: u16) -> Cause {
+    match status {
+        401 | 403 => Cause::Credentials(status),
+        status => Cause::Status(status),
+    }
+}
+
 /// The time at which the whole request must be finished.
 #[derive(Clone, Copy)]
 pub(super) struct Deadline(tokio::time::Instant);
@@ -203,13 +236,32 @@ impl InternalClient {
         deadline: Deadline,
         is_enough: impl Fn(&Answer) -> bool,
     ) -> Result<Answer, Cause> {
+        let head = request
+            .head(config, upstream)
+            .map_err(|error| Cause::Unexpected(words_of(&error)))?;
+        // The end of this function drops the session and so closes the connection.
+        let mut session = self.connect(upstream, deadline).await?;
+        deadline
+            .bound("no answer", send(&mut session, head, request.body.as_ref()))
+            .await??;
+        let head = deadline
+            .bound("no answer", read_head(&mut session, upstream))
+            .await??;
+        let mut answer = Answer::with_head(&head);
+        deadline
+            .bound(
+                "the answer did not end",
+                read_body(&mut session, &is_enough, &mut answer),
+            )
+            .await??;
+        Ok(answer)
+    }
+
+    async fn connect(&self, upstream: &Upstream, deadline: Deadline) -> Result<HttpSession, Cause> {
         let address = match &upstream.address {
             Address::Known(address) => *address,
             Address::Unresolved(reason) => return Err(Cause::Connect(reason.to_string())),
         };
-        let head = request
-            .head(config, upstream)
-            .map_err(|error| Cause::Unexpected(words_of(&error)))?;
         let peer = http_peer(upstream, address);
         let awaited = match upstream.tls {
             None => NO_CONNECTION,
@@ -218,36 +270,12 @@ impl InternalClient {
         let connected = deadline
             .bound(awaited, self.connector.get_http_session(&peer))
             .await?;
-        // The end of this function drops the session and so closes the connection.
         let not_connected = |error: &Error| {
             let tls = tls_fault(error, upstream);
             Cause::Connect(tls.unwrap_or_else(|| words_of(error)))
         };
-        let (mut session, _) = connected.map_err(|error| cause_of(&error, not_connected))?;
-        deadline
-            .bound("no answer", send(&mut session, head, request.body.as_ref()))
-            .await??;
-        let head = deadline
-            .bound("no answer", read_head(&mut session, upstream))
-            .await??;
-        let mut answer = Answer {
-            status: head.status.as_u16(),
-            content_type: text(&head, "content-type"),
-            location: text(&head, "location"),
-            is_from_control_flow: head.headers.contains_key(fault_texts::CONTROL_FLOW_HEADER),
-            date: text(&head, "date"),
-            connection: text(&head, "connection"),
-            keep_alive: text(&head, "keep-alive"),
-            last_modified: text(&head, "last-modified"),
-            ..Answer::default()
-        };
-        deadline
-            .bound(
-                "the answer did not end",
-                read_body(&mut session, &is_enough, &mut answer),
-            )
-            .await??;
-        Ok(answer)
+        let (session, _) = connected.map_err(|error| cause_of(&error, not_connected))?;
+        Ok(session)
     }
 }
 

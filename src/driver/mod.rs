@@ -1,7 +1,7 @@
 //! Carries out the cluster's actions and reports the results.
 //!
-//! The loop is level-triggered: after every wake it takes actions until none is due, so a lost wake
-//! costs delay and never correctness.
+//! The loop is level-triggered: after every wake-up it takes actions until none is due, so a lost
+//! wake-up costs delay and never correctness.
 
 mod acme;
 mod catalog;
@@ -82,7 +82,7 @@ pub async fn run(
             () = driver.control.woken(), if has_room => {}
             () = until(driver.control.next_deadline()), if has_room => {}
             () = until(Some(driver.lock.next())) => {
-                driver.lock.look(&driver.control, Instant::now());
+                driver.lock.poll(&driver.control, Instant::now());
             }
         }
     }

@@ -8,7 +8,7 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::internal_request::Answer;
+use super::internal_request::{Answer, bad_status};
 use crate::cluster::{Cause, Outcome};
 use crate::config::Config;
 use crate::ogc::exception::{BodyHead, Exception};
@@ -126,14 +126,6 @@ impl<'c> ProbeRequest<'c> {
                 }
             },
         }
-    }
-}
-
-/// The cause of failure for an answer with an unexpected status.
-pub(super) fn bad_status(status: u16) -> Cause {
-    match status {
-        401 | 403 => Cause::Credentials(status),
-        status => Cause::Status(status),
     }
 }
 

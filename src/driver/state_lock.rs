@@ -47,7 +47,7 @@ impl StateLock {
             state: FileLock::Without,
             next: now,
         };
-        lock.look(control, now);
+        lock.poll(control, now);
         lock
     }
 
@@ -56,13 +56,13 @@ impl StateLock {
         !matches!(self.state, FileLock::OtherProcess)
     }
 
-    /// Returns the time of the next [`Self::look`].
+    /// Returns the time of the next [`Self::poll`].
     pub(super) const fn next(&self) -> Instant {
         self.next
     }
 
     /// Takes the lock if it is wanted and free, and holds or releases catalog reloads accordingly.
-    pub(super) fn look(&mut self, control: &Control, now: Instant) {
+    pub(super) fn poll(&mut self, control: &Control, now: Instant) {
         self.next = now + INTERVAL;
         let path = control.snapshot().config.catalog.state_file.clone();
         if path == self.path && self.is_ours() {

@@ -7,9 +7,8 @@ use quick_xml::escape::escape;
 use quick_xml::events::Event as XmlEvent;
 use serde_json::Value;
 
-use super::internal_request::{Answer, Deadline, InternalClient, InternalRequest};
+use super::internal_request::{Answer, Deadline, InternalClient, InternalRequest, bad_status};
 use super::probe::Prober;
-use super::probe_request::bad_status;
 use crate::balance::seed_of;
 use crate::cluster::{Cause, TRUNCATION_LIMIT, Truncation, TruncationCall, Upstream};
 use crate::config::Config;

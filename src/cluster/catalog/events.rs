@@ -202,7 +202,7 @@ impl CatalogMachine {
         self.judge_directory(upstreams, now);
     }
 
-    /// Records that the replica's next reload must also bring a change of security, which a catalog
+    /// True if the replica's next reload must also bring a change of security, which a catalog
     /// reload alone leaves out.
     pub(in crate::cluster) fn owes_security(&self, upstreams: &Upstreams, id: UpstreamId) -> bool {
         upstreams.position(id).is_some_and(|at| {
@@ -223,13 +223,7 @@ impl CatalogMachine {
         let Some(at) = upstreams.position(id) else {
             return;
         };
-        match &outcome {
-            Ok(()) => upstreams[at].tried_credentials(None),
-            Err(cause) if cause.refused_credentials().is_some() => {
-                upstreams[at].tried_credentials(cause.refused_credentials());
-            }
-            Err(_) => {}
-        }
+        upstreams[at].tried_credentials(&outcome);
         let step = upstreams[at].catalog.reloaded(sent_at, outcome, now);
         self.step(upstreams, at, step, now);
         self.truncate_after_reload(upstreams, at, now);

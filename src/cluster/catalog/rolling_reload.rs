@@ -139,13 +139,7 @@ impl CatalogMachine {
         else {
             return;
         };
-        match &outcome {
-            Ok(()) => upstreams[at].tried_credentials(None),
-            Err(cause) if cause.refused_credentials().is_some() => {
-                upstreams[at].tried_credentials(cause.refused_credentials());
-            }
-            Err(_) => {}
-        }
+        upstreams[at].tried_credentials(&outcome);
         let step = upstreams[at].catalog.credentials_tried(outcome, now);
         self.step(upstreams, at, step, now);
     }

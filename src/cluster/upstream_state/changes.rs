@@ -52,9 +52,14 @@ impl UpstreamState {
         self.refused_credentials.is_some()
     }
 
-    /// Records a trial of our credentials there, either refused with this status or accepted.
-    pub(in crate::cluster) fn tried_credentials(&mut self, refused: Option<u16>) {
-        self.refused_credentials = refused;
+    /// Records the result of a request with our credentials. A failure for another reason shows
+    /// nothing about them.
+    pub(in crate::cluster) fn tried_credentials(&mut self, outcome: &Result<(), Cause>) {
+        match outcome.as_ref().map_err(Cause::refused_credentials) {
+            Ok(()) => self.refused_credentials = None,
+            Err(refused @ Some(_)) => self.refused_credentials = refused,
+            Err(None) => {}
+        }
     }
 
     /// Begins a probe of it.
@@ -284,7 +289,7 @@ impl UpstreamState {
         let refused = outcome.refused_credentials();
         self.refused_probe = refused.filter(|_| !config.authenticate);
         if config.authenticate && matches!(verdict, Verdict::Passed | Verdict::Refused) {
-            self.tried_credentials(refused);
+            self.refused_credentials = refused;
         }
         if let Outcome::Failure(cause) = outcome {
             self.last_cause = Some(cause.clone());

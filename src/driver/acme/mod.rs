@@ -66,7 +66,7 @@ impl CertificateOrders {
 
     /// Begins an order if one is due and none runs. Returns the troubles that an operator should
     /// know.
-    pub(super) async fn look(&mut self, config: &Arc<Config>) -> Vec<CertificateTrouble> {
+    pub(super) async fn poll(&mut self, config: &Arc<Config>) -> Vec<CertificateTrouble> {
         if self
             .running
             .as_ref()

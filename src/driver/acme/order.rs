@@ -24,7 +24,7 @@ use crate::driver::wall_clock::seconds_since_1970;
 /// Time for a whole order.
 const WHOLE: Duration = Duration::from_secs(10 * 60);
 
-/// How the authority is polled until it has verified the names, and until it has issued the
+/// The polling of the authority, until it has verified the names and until it has issued the
 /// certificate.
 const POLLING: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(250))
