@@ -374,16 +374,29 @@ fn check_can_probe_each_upstream_and_reports_its_answer() {
     let [main, replica] = ports.map(|listener| listener.local_addr().unwrap().port().to_string());
     let files = Files::new(&[(
         "geofront.toml",
-        &CLUSTER.replace("8180", &main).replace("8280", &replica),
+        &CLUSTER
+            .replace("127.0.0.1:8180", &format!("localhost:{main}"))
+            .replace("8280", &replica),
     )]);
     let said = geofront(&["check", "--probe", &files.text("geofront.toml")]);
     let problems = said.out.matches("\nproblem: ").count();
     assert_eq!((said.code, problems), (1, 2), "{}", said.out);
-    assert!(
-        said.out.contains("help: is GeoServer running there"),
-        "{}",
-        said.out
+    let curl = |host: &str, port: &str, resolve: &str| {
+        format!("`curl -sI {resolve}http://{host}:{port}/geoserver/index.html`")
+    };
+    let by_name = curl(
+        "localhost",
+        &main,
+        &format!("--resolve localhost:{main}:127.0.0.1 "),
     );
+    for help in [
+        "help: is GeoServer running there",
+        "Of the addresses of localhost, geofront uses 127.0.0.1. Try",
+        &by_name,
+        &curl("127.0.0.1", &replica, ""),
+    ] {
+        assert!(said.out.contains(help), "{help}\n{}", said.out);
+    }
     let said = geofront(&["check", "--probe", "--json", &files.text("geofront.toml")]);
     let json: serde_json::Value = serde_json::from_str(&said.out).expect("it is JSON");
     assert_eq!(

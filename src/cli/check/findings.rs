@@ -2,10 +2,11 @@
 //! the remedy.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::examined::Examined;
-use crate::cluster::{Cause, Outcome};
+use crate::cluster::{Cause, Outcome, Upstream};
 use crate::config::{Config, Credentials, MaxInFlight};
 use crate::driver::examination::{Examination, KeepAlive};
 
@@ -94,6 +95,24 @@ fn is_reachable(one: &Examined) -> bool {
     )
 }
 
+/// The remedy for an upstream that cannot be connected to. A host name may have several addresses,
+/// of which geofront uses one.
+fn unreachable(upstream: &Upstream, context: &str) -> String {
+    let Upstream { url, host, .. } = upstream;
+    let question = format!("is GeoServer running there, and may this machine reach {url}?");
+    let is_name = host.parse::<IpAddr>().is_err();
+    match upstream.address.known().filter(|_| is_name) {
+        Some(address) => {
+            let (ip, port) = (address.ip(), address.port());
+            format!(
+                "{question} Of the addresses of {host}, geofront uses {ip}. \
+                 Try `curl -sI --resolve {host}:{port}:{ip} {url}{context}/index.html`"
+            )
+        }
+        None => format!("{question} Try `curl -sI {url}{context}/index.html`"),
+    }
+}
+
 fn health(one: &Examined, config: &Config) -> Option<CheckFinding> {
     let Outcome::Failure(cause) = &one.found.health.outcome else {
         return None;
@@ -101,9 +120,7 @@ fn health(one: &Examined, config: &Config) -> Option<CheckFinding> {
     let url = &one.upstream.url;
     let context = &config.geoserver.context;
     let help = match cause {
-        Cause::Connect(_) => format!(
-            "is GeoServer running there, and may this machine reach {url}? Try `curl -sI {url}{context}/index.html`"
-        ),
+        Cause::Connect(_) => unreachable(&one.upstream, context),
         Cause::Timeout(_) => "the port accepts connections and GeoServer does not answer: it may be starting, out of threads or in a \
              long garbage collection; see its log"
             .to_owned(),
