@@ -136,7 +136,10 @@ async fn the_clients_of_a_unix_socket_share_the_limits_of_one_address_unless_it_
             .await;
         let mut first = place.client().await;
         assert_eq!(first.get(MAP).await.unwrap().status, 200);
-        assert_eq!(place.status(&get(MAP)).await, expected, "{top}");
+        let mut second = place.client().await;
+        // A refused connection may be closed already, and then still has its answer.
+        second.send(get(MAP).as_bytes()).await.ok();
+        assert_eq!(second.answer().await.unwrap().status, expected, "{top}");
         drop(rig);
     }
 }
