@@ -7,17 +7,20 @@
 //! compared:
 //!
 //! ```text
-//!   answers, requests without one --> per class: mean logarithm, weight, concurrency  one word each, in `Load`
-//!   every REVIEW: each upstream against each peer, class by class --> how much slower --> its part of its weight
+//!   answers of the last REVIEW --> per class: mean logarithm, concurrency, number  one word each, in `Load`
+//!   every REVIEW: each upstream against the usual times of its peers --> suspicion --> its part of its weight
 //! ```
 //!
 //! * Logarithms are compared, because the times of one class differ tenfold. They are compared
 //!   class by class, because classes differ a thousandfold.
 //! * An upstream with more in flight than a peer may be slower by the same factor: more work is not
 //!   slowness.
-//! * A request without an answer counts as several answers as soon as it has waited longer than
-//!   answers took. A standstill shows within a moment.
-//! * An upstream is slow if it is slower than the middle of its peers, with confidence. At most
+//! * The suspicion is the statistic of Page's cumulative sum test (E. S. Page, "Continuous
+//!   inspection schemes", 1954): each answer adds the logarithm of how much more likely it is from
+//!   an upstream that is [`SLOWER`] than from one like its peers, and the sum is never below zero.
+//!   Answers of usual length take away what a late one added.
+//! * A request without an answer counts once it has waited ten times as long as answers take.
+//! * An upstream is slow if its suspicion is higher than that of the middle of its peers. At most
 //!   half of a cluster can therefore be slow, and a slowdown of all upstreams is attributed to
 //!   none.
 //! * The share is never less than [`MIN_SHARE`], and old evidence loses weight. About once in
@@ -60,26 +63,44 @@ const MAX_LEAVING: u32 = 16;
 /// Steepness with which the share falls above [`TOLERATED`].
 const STEEPNESS: f64 = 3.0;
 
-/// Maximum weight of the evidence about one class, in answers.
+/// Maximum weight of the known times of one class, and of the slowness while suspected, in answers.
 const MEMORY: f64 = 12.0;
-/// Time in which the weight of evidence halves.
-const HALF_LIFE: Duration = Duration::from_secs(5);
-/// Weight of one request without an answer, in answers.
-const UNANSWERED: f64 = 8.0;
-/// Weight of a request that left without an answer, in answers. With a much larger weight, the late
-/// requests of a moderately slow upstream would outweigh its quick answers.
-const TAKEN_AWAY: f64 = 3.0;
+/// Maximum weight of the answers between two reviews.
+const MOST_FRESH: f64 = 200.0;
+/// Time in which the weight of old answers and the suspicion halve.
+const HALF_LIFE: Duration = Duration::from_secs(8);
+/// Weight below which a class has no usual time.
+const COMPARABLE: f64 = 4.0;
+/// Slowness that the test looks for, as a logarithm: about seven times. Answers that are more than
+/// half of it slower than usual add to the suspicion, and all others take away.
+const SLOWER: f64 = 2.0;
+/// Slowness as a logarithm (twenty times) beyond which an answer adds no more, because the times
+/// of a class have long tails.
+const MAX_SLOWER: f64 = 3.0;
+/// Logarithm of the multiple of the usual time (ten) after which a request without an answer
+/// counts. Among those that wait, long ones are more often than among answers.
+const OVERDUE: f64 = 2.3;
+/// Weight of such a request, in answers: those that wait at one upstream wait for the same reason.
+/// With a larger weight, a burst at one upstream of several that share their cores looks like
+/// slowness.
+const UNANSWERED: f64 = 0.5;
 /// Spread of the logarithms of one class's times. That of exponential times is 1.28.
 const SPREAD: f64 = 1.3;
-/// Standard errors by which a difference must exceed the tolerance.
-const CONFIDENCE: f64 = 1.2;
-/// Weight below which a comparison has no result.
-const COMPARABLE: f64 = 4.0;
+/// What a unit of slowness of one answer adds to the suspicion: the slope of the logarithm of the
+/// likelihood ratio of two normal distributions.
+const LEVERAGE: f64 = SLOWER / (SPREAD * SPREAD);
+/// Suspicion above that of the peers from which the share falls, and with which it has fallen as
+/// far as the slowness requires. Chance reaches the first about once in e^8 (three thousand)
+/// answers.
+const SUSPECTED: f64 = 8.0;
+const CERTAIN: f64 = 10.0;
+/// Maximum suspicion, so that a recovery shows after a few answers.
+const MAX_SUSPICION: f64 = 11.0;
 /// Maximum number of upstreams that are compared with each other. Of more, only the first are
 /// compared.
 const MAX_COMPARED: usize = 64;
 
-/// The evidence about one class at one upstream, in one word.
+/// Answers of one class at one upstream, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Evidence {
     /// Mean logarithm of seconds to the first byte.
@@ -143,6 +164,33 @@ impl Evidence {
     }
 }
 
+/// How likely it is that an upstream is slow.
+#[derive(Clone, Copy, Debug, Default)]
+struct Suspicion {
+    /// The cumulative sum.
+    sum: f64,
+    /// Mean slowness of the answers since the sum was last zero.
+    slowness: Evidence,
+}
+
+impl Suspicion {
+    /// Adds answers that are `slower` than usual, which is `beyond` the slowness that neither adds
+    /// nor takes away.
+    fn add(&mut self, slower: f64, beyond: f64, weight: f64) {
+        self.sum = (self.sum + weight * LEVERAGE * beyond).clamp(0.0, MAX_SUSPICION);
+        let answers = Evidence {
+            log: slower,
+            concurrency: 0.0,
+            weight,
+        };
+        self.slowness = if self.sum > 0.0 {
+            self.slowness.with(answers).at_most(MEMORY)
+        } else {
+            Evidence::default()
+        };
+    }
+}
+
 /// The requests of a class without an answer: their count in the low bits, and above it the sum of
 /// their start times in microseconds. The sum overflows at the top, and so does the difference that
 /// is taken from it.
@@ -197,8 +245,16 @@ pub struct Slowness {
     /// The share of its weight in the low half, and its slowness as the bits of an `f32` in the
     /// high one.
     verdict: AtomicU64,
-    evidence: PerClass<AtomicU64>,
+    /// The answers since the last review.
+    fresh: PerClass<AtomicU64>,
+    /// The answers before it.
+    known: PerClass<AtomicU64>,
     unanswered: PerClass<Unanswered>,
+    /// The sum of its [`Suspicion`], as the bits of an `f64`. Like the next field, only reviews use
+    /// it.
+    suspicion: AtomicU64,
+    /// The slowness of its [`Suspicion`].
+    suspected: AtomicU64,
     /// True from the moment its share was at most [`LEFT_SHARE`] until it has its whole share
     /// again.
     is_left: AtomicBool,
@@ -216,8 +272,11 @@ impl Default for Slowness {
     fn default() -> Self {
         Self {
             verdict: AtomicU64::new(WHOLE.into()),
-            evidence: PerClass::from_fn(|_| AtomicU64::new(0)),
+            fresh: PerClass::from_fn(|_| AtomicU64::new(0)),
+            known: PerClass::from_fn(|_| AtomicU64::new(0)),
             unanswered: PerClass::from_fn(|_| Unanswered::default()),
+            suspicion: AtomicU64::new(0),
+            suspected: AtomicU64::new(0),
             is_left: AtomicBool::new(false),
             leaving_until: AtomicU64::new(0),
             next_trial: AtomicU64::new(0),
@@ -250,21 +309,28 @@ impl Slowness {
     /// itself included.
     pub fn learn(&self, class: RequestClass, concurrency: u32, took: Duration) {
         let log = log_seconds(micros(took));
+        self.note(class, concurrency, log);
+        let slower = self.slower();
+        // The answer was as quick as its peers' rather than as its own before, so another trial
+        // follows at once.
+        if slower > 0.0 && log < self.known(class).log - slower / 2.0 {
+            self.next_trial.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn note(&self, class: RequestClass, concurrency: u32, log: f64) {
         let one = Evidence {
             log,
             concurrency: f64::from(concurrency.max(1)).ln(),
             weight: 1.0,
         };
-        let update = |word| Some(Evidence::unpacked(word).with(one).at_most(MEMORY).packed());
-        let before =
-            self.evidence[class].fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
-        let before = Evidence::unpacked(before.unwrap_or(0));
-        let slower = self.slower();
-        // The answer was as quick as its peers' rather than as its own before, so another trial
-        // follows at once.
-        if slower > 0.0 && log < before.log - slower / 2.0 {
-            self.next_trial.store(0, Ordering::Relaxed);
-        }
+        let update = |word| {
+            let fresh = Evidence::unpacked(word).with(one).at_most(MOST_FRESH);
+            Some(fresh.packed())
+        };
+        self.fresh[class]
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
+            .ok();
     }
 
     /// Takes the permission for a request to leave for a peer, if there is one now.
@@ -282,29 +348,23 @@ impl Slowness {
     /// Learns that a request left after it had waited for `waited`. The estimate of its latency is
     /// that wait plus the usual latency of an answer.
     pub fn learn_unanswered(&self, class: RequestClass, concurrency: u32, waited: Duration) {
-        let concurrency = f64::from(concurrency.max(1)).ln();
-        let update = |word| {
-            let known = Evidence::unpacked(word);
-            let usual = if known.weight > 0.0 {
-                known.log.exp()
-            } else {
-                0.0
-            };
-            let one = Evidence {
-                log: log_seconds(micros(waited + Duration::from_secs_f64(usual.min(60.0)))),
-                concurrency,
-                weight: TAKEN_AWAY,
-            };
-            Some(known.with(one).at_most(MEMORY).packed())
+        let known = self.known(class);
+        let usual = if known.weight > 0.0 {
+            known.log.exp().min(60.0)
+        } else {
+            0.0
         };
-        self.evidence[class]
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
-            .ok();
+        let latency = waited + Duration::from_secs_f64(usual);
+        self.note(class, concurrency, log_seconds(micros(latency)));
+    }
+
+    fn known(&self, class: RequestClass) -> Evidence {
+        Evidence::unpacked(self.known[class].load(Ordering::Relaxed))
     }
 
     /// Returns the usual time to the first byte of a class; `None` if there is too little evidence.
     fn usual(&self, class: RequestClass) -> Option<Duration> {
-        let known = Evidence::unpacked(self.evidence[class].load(Ordering::Relaxed));
+        let known = self.known(class);
         (known.weight >= COMPARABLE).then(|| Duration::from_secs_f64(known.log.exp().min(60.0)))
     }
 
@@ -347,42 +407,87 @@ impl Slowness {
         (passed >= REVIEW && is_ours()).then_some(passed)
     }
 
-    fn age(&self, kept: f64) {
-        for class in RequestClass::ALL {
-            let age = |word: u64| {
-                let evidence = Evidence::unpacked(word);
-                (word != 0).then(|| {
-                    Evidence {
-                        weight: evidence.weight * kept,
-                        ..evidence
-                    }
-                    .packed()
-                })
+    /// Makes the fresh answers known, and returns them. Old ones keep the part `kept` of their
+    /// weight.
+    fn take_fresh(&self, kept: f64) -> PerClass<Evidence> {
+        PerClass::from_fn(|class| {
+            let fresh = Evidence::unpacked(self.fresh[class].swap(0, Ordering::Relaxed));
+            let known = self.known(class);
+            let known = Evidence {
+                weight: known.weight * kept,
+                ..known
             };
-            self.evidence[class]
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, age)
-                .ok();
-        }
+            let known = known.with(fresh).at_most(MEMORY);
+            self.known[class].store(known.packed(), Ordering::Relaxed);
+            fresh
+        })
     }
 
-    /// Returns the evidence that includes the requests without an answer.
-    fn now_known(&self, class: RequestClass, now: Instant) -> Evidence {
-        let known = Evidence::unpacked(self.evidence[class].load(Ordering::Relaxed));
-        let (count, age) = self.unanswered[class].waiting(self.micros(now));
-        let log = log_seconds(age);
-        if count == 0 || (known.weight > 0.0 && log <= known.log) {
-            return known;
-        }
-        let concurrency = if known.weight > 0.0 {
-            known.concurrency
-        } else {
-            (count as f64).ln()
+    /// Adds the fresh answers to the suspicion, and returns it. Of the old one, the part `kept`
+    /// remains.
+    fn suspect(&self, fresh: &PerClass<Evidence>, peers: &[&Self], kept: f64) -> Suspicion {
+        let mut suspicion = Suspicion {
+            sum: f64::from_bits(self.suspicion.load(Ordering::Relaxed)) * kept,
+            slowness: Evidence::unpacked(self.suspected.load(Ordering::Relaxed)),
         };
-        known.with(Evidence {
-            log,
-            concurrency,
-            weight: UNANSWERED * count as f64,
-        })
+        suspicion.slowness.weight *= kept;
+        for class in RequestClass::ALL {
+            let fresh = fresh[class];
+            if fresh.weight > 0.0
+                && let Some(slower) = self.slower_than_peers(class, fresh, peers)
+            {
+                let slower = slower.min(MAX_SLOWER);
+                suspicion.add(slower, slower - SLOWER / 2.0, fresh.weight);
+            }
+        }
+        self.suspicion
+            .store(suspicion.sum.to_bits(), Ordering::Relaxed);
+        self.suspected
+            .store(suspicion.slowness.packed(), Ordering::Relaxed);
+        suspicion
+    }
+
+    /// Returns the suspicion with the requests that are overdue now. The sum does not keep them,
+    /// because they count once they are answered.
+    fn with_overdue(&self, mut suspicion: Suspicion, peers: &[&Self], now: Instant) -> Suspicion {
+        for class in RequestClass::ALL {
+            let (count, age) = self.unanswered[class].waiting(self.micros(now));
+            let waiting = Evidence {
+                log: log_seconds(age),
+                concurrency: self.known(class).concurrency,
+                weight: UNANSWERED * count as f64,
+            };
+            if count > 0
+                && let Some(slower) = self.slower_than_peers(class, waiting, peers)
+                && slower > OVERDUE
+            {
+                suspicion.add(slower, slower - OVERDUE, waiting.weight);
+            }
+        }
+        suspicion
+    }
+
+    /// Returns by how much `times` are longer than those of the middle of the peers, as a
+    /// logarithm; of two peers, the slower one. `None` if the peers have no usual time.
+    fn slower_than_peers(
+        &self,
+        class: RequestClass,
+        times: Evidence,
+        peers: &[&Self],
+    ) -> Option<f64> {
+        let mut found = [0.0_f64; MAX_COMPARED];
+        let mut count = 0;
+        for peer in peers.iter().filter(|peer| !std::ptr::eq(**peer, self)) {
+            let usual = peer.known(class);
+            if usual.weight >= COMPARABLE {
+                let more_work = (times.concurrency - usual.concurrency).max(0.0);
+                found[count] = times.log - usual.log - more_work;
+                count += 1;
+            }
+        }
+        let found = &mut found[..count];
+        found.sort_unstable_by(f64::total_cmp);
+        found.get(count.saturating_sub(1) / 2).copied()
     }
 
     fn conclude(&self, slower: f64, now: Instant) {
@@ -436,27 +541,32 @@ pub fn review<'a>(peers: impl Iterator<Item = &'a Slowness>, now: Instant) -> bo
 
 fn compare(peers: &[&Slowness], passed: Duration, now: Instant) {
     let kept = 0.5_f64.powf(passed.as_secs_f64() / HALF_LIFE.as_secs_f64());
-    peers.iter().for_each(|peer| peer.age(kept));
-    for (at, one) in peers.iter().enumerate() {
-        let mut found = [0.0_f64; MAX_COMPARED];
-        let mut count = 0;
-        for (_, other) in peers.iter().enumerate().filter(|(other, _)| *other != at) {
-            if let Some(slower) = slower_than(one, other, now) {
-                found[count] = slower;
-                count += 1;
-            }
-        }
-        let found = &mut found[..count];
-        found.sort_unstable_by(f64::total_cmp);
-        // The comparison is with the middle of its peers; of two, with the slower one.
-        one.conclude(
-            found
-                .get(count.saturating_sub(1) / 2)
-                .copied()
-                .unwrap_or(0.0),
-            now,
-        );
+    let mut fresh = [const { None }; MAX_COMPARED];
+    for (fresh, peer) in fresh.iter_mut().zip(peers) {
+        *fresh = Some(peer.take_fresh(kept));
     }
+    let mut suspicions = [Suspicion::default(); MAX_COMPARED];
+    for ((suspicion, fresh), peer) in suspicions.iter_mut().zip(fresh.iter().flatten()).zip(peers) {
+        *suspicion = peer.with_overdue(peer.suspect(fresh, peers, kept), peers, now);
+    }
+    for (at, peer) in peers.iter().enumerate() {
+        let above = suspicions[at].sum - middle_of_others(&suspicions[..peers.len()], at);
+        let certainty = ((above - SUSPECTED) / (CERTAIN - SUSPECTED)).clamp(0.0, 1.0);
+        peer.conclude(suspicions[at].slowness.log * certainty, now);
+    }
+}
+
+/// Returns the sum of the middle of all but the one at `at`; of two, the higher one. It is infinite
+/// if there are no others.
+fn middle_of_others(suspicions: &[Suspicion], at: usize) -> f64 {
+    let mut others = [f64::INFINITY; MAX_COMPARED];
+    let mut count = 0;
+    for other in (0..suspicions.len()).filter(|other| *other != at) {
+        others[count] = suspicions[other].sum;
+        count += 1;
+    }
+    others[..count].sort_unstable_by(f64::total_cmp);
+    others[count / 2]
 }
 
 /// Returns how long a request of `class` may wait for the first byte at `slow` before it is better
@@ -475,25 +585,6 @@ pub fn patience<'a>(
         .filter_map(|peer| peer.usual(class))
         .max()
         .map(|usual| usual * 2)
-}
-
-/// Returns the least slowness of `one`, as a logarithm; `None` if there is too little to compare.
-fn slower_than(one: &Slowness, other: &Slowness, now: Instant) -> Option<f64> {
-    let (mut weight, mut longer, mut concurrency) = (0.0, 0.0, 0.0);
-    for class in RequestClass::ALL {
-        let (here, there) = (one.now_known(class, now), other.now_known(class, now));
-        if here.weight > 0.0 && there.weight > 0.0 {
-            let both = here.weight * there.weight / (here.weight + there.weight);
-            weight += both;
-            longer += both * (here.log - there.log);
-            concurrency += both * (here.concurrency - there.concurrency);
-        }
-    }
-    if weight < COMPARABLE {
-        return None;
-    }
-    let (longer, concurrency) = (longer / weight, concurrency / weight);
-    Some(longer - concurrency.max(0.0) - CONFIDENCE * SPREAD / weight.sqrt())
 }
 
 #[cfg(test)]

@@ -95,6 +95,40 @@ fn a_replica_alone_and_half_of_a_cluster_that_slows_down_keep_their_weight() {
 }
 
 #[test]
+fn peers_that_are_loaded_for_a_moment_do_not_bring_back_the_share_of_a_slow_one() {
+    let mut world = World::of(3);
+    world.serve(10, &[1, 1, 1], &[3, 3, 3]);
+    world.serve(3, &[10, 1, 1], &[3, 3, 3]);
+    assert_eq!(world.shares()[0], 64);
+    // The peers take three times as long for half a second, while the slow one has one request.
+    for _ in 0..5 {
+        (1..3).for_each(|at| (0..2).for_each(|_| world.answer(at, Tile, 9, 24)));
+        world.pass(SECOND / 10);
+    }
+    world.answer(0, Tile, 1, 50);
+    world.pass(SECOND / 10);
+    assert!(world.shares()[0] < WHOLE / 2, "{:?}", world.shares());
+}
+
+#[test]
+fn suspicion_that_all_share_is_nobodys_slowness() {
+    let mut world = World::of(3);
+    world.serve(10, &[1, 1, 1], &[3, 3, 3]);
+    let stuck: Vec<Vec<Watched>> = world
+        .peers
+        .iter()
+        .map(|peer| (0..20).map(|_| peer.begin(Map, world.now)).collect())
+        .collect();
+    for _ in 0..100 {
+        world.pass(SECOND / 10);
+        assert_eq!(world.shares(), [WHOLE; 3], "a database that stands still");
+    }
+    for (peer, stuck) in world.peers.iter().zip(stuck) {
+        stuck.into_iter().for_each(|stuck| peer.end(stuck));
+    }
+}
+
+#[test]
 fn more_work_is_not_slowness() {
     let mut world = World::of(3);
     // It has four times as many in flight, and takes four times as long.
@@ -139,10 +173,10 @@ fn ten_answers_of_each_are_too_few_to_believe_in_three_times_slower() {
 }
 
 #[test]
-fn requests_that_get_no_answer_show_within_half_a_second() {
+fn ten_requests_that_get_no_answer_show_within_half_a_second() {
     let mut world = World::of(3);
     world.serve(10, &[1, 1, 1], &[3, 3, 3]);
-    let stuck: Vec<Watched> = (0..5)
+    let stuck: Vec<Watched> = (0..10)
         .map(|_| world.peers[0].begin(Tile, world.now))
         .collect();
     for _ in 0..5 {
