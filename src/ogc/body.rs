@@ -30,9 +30,15 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const SOAP: &str = "application/soap+xml";
 
 pub(super) fn kind(content_type: Option<&str>) -> BodyKind<'_> {
-    let Some(content_type) = content_type.map(str::trim) else {
+    let Some(content_type) = content_type else {
         return BodyKind::Xml;
     };
+    // Servers differ about control bytes, which Java trims, and about letters beyond ASCII.
+    let is_text = |byte| matches!(byte, b'\t' | b' '..=b'~');
+    if !content_type.bytes().all(is_text) {
+        return BodyKind::Ambiguous;
+    }
+    let content_type = content_type.trim();
     let media_type = content_type
         .split(';')
         .next()
@@ -48,12 +54,9 @@ pub(super) fn kind(content_type: Option<&str>) -> BodyKind<'_> {
         }
     } else if media_type == SOAP {
         BodyKind::Soap
-    } else if starts_with(content_type, FORM)
-        || starts_with(content_type, SOAP)
-        || content_type == UNREADABLE_CONTENT_TYPE
-    {
+    } else if starts_with(content_type, FORM) || starts_with(content_type, SOAP) {
         BodyKind::Ambiguous
-    } else if starts_with(content_type, "multipart/") {
+    } else if starts_with(content_type, "multipart") {
         multipart::boundary(content_type).map_or(BodyKind::Ambiguous, |boundary| {
             BodyKind::Multipart { boundary }
         })

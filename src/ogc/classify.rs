@@ -378,13 +378,13 @@ fn preflight(target: &[u8], context: &str) -> Interpretation {
         return LIGHT;
     }
     let Some(path) = Path::parse(target, path_len(target)) else {
-        return UNREADABLE_PATH;
+        return UNREADABLE_PATH.beside_others(true);
     };
     let of_path = |path: &Path<'_>| {
         let Some(base) = path.below(context) else {
             return OUTSIDE;
         };
-        match route::find(path, base) {
+        let of_route = |route| match route {
             Route::Unmapped { reason } => Interpretation::unknown(reason),
             Route::Ui { .. } => Interpretation::new(
                 RequestClass::Ui,
@@ -404,7 +404,11 @@ fn preflight(target: &[u8], context: &str) -> Interpretation {
             | Route::Ows(_) => LIGHT,
             Route::Printing { at } if printing::is_known(path, at) => LIGHT,
             Route::Printing { .. } => Interpretation::unknown("OPTIONS of no page of printing"),
-        }
+        };
+        // A workspace may be called like a folder.
+        route::in_workspaces(path, base)
+            .map(of_route)
+            .fold(of_route(route::find(path, base)), Interpretation::safer)
     };
     let resolved = of_path(&path);
     path.with_dots()

@@ -5,7 +5,7 @@ use super::body::{self, BodyKind, Payload};
 use super::interpretation::Interpretation;
 use super::kvp::{Kvp, Values};
 use super::operation::{self, Source};
-use super::pairs::{NO_SERVICE, doubted, of_pairs, of_service, services};
+use super::pairs::{doubted, of_pairs, of_service, of_services};
 use super::route::{AMBIGUOUS, DispatcherPath};
 use super::xml::Root;
 use super::{RequestClass, RequestHead};
@@ -106,23 +106,21 @@ fn override_with(kvp: &mut Kvp, root: &Root) {
 
 /// The reading of a body's root. Parameters and address supply the values that the root leaves out.
 fn of_root(address: &DispatcherPath, kvp: &Kvp, root: &Root, source: Source) -> Interpretation {
-    services(address, &kvp.services)
-        .map(|service| match service {
-            // A root that is no operation of the service (`StyledLayerDescriptor`) leaves the
-            // operation to the query.
-            Some(service)
-                if operation::find(service, &root.name).is_none() && !kvp.requests.is_empty() =>
-            {
-                of_service(service, address, kvp)
-            }
-            Some(service) => Interpretation::of_operation(service, &root.name, kvp, source),
-            None => NO_SERVICE,
-        })
-        .reduce(Interpretation::safer)
-        .unwrap_or(NO_SERVICE)
-        .with_lock(root.has_lock_id)
-        .with_store(root.is_stored, root.is_whole)
-        .with_processes(root.processes)
+    of_services(address, kvp, |service| {
+        // A root that is no operation of the service (`StyledLayerDescriptor`) leaves the operation
+        // to the query.
+        let is_left_to_query =
+            operation::find(service, &root.name).is_none() && !kvp.requests.is_empty();
+        let reading = if is_left_to_query {
+            of_service(service, address, kvp)
+        } else {
+            Interpretation::of_operation(service, &root.name, kvp, source)
+        };
+        reading
+            .with_lock(root.has_lock_id)
+            .with_store(root.is_stored, root.is_whole)
+            .with_processes(root.processes)
+    })
 }
 
 const OPEN_ENVELOPE: &str =

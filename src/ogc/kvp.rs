@@ -12,7 +12,7 @@ use super::map_image::MapImage;
 use super::processes::{self, Processes};
 use super::tile_size::TileSize;
 use super::version;
-use super::word::{Ambiguous, Encoding, Word, decode};
+use super::word::{Ambiguous, Encoding, Word, ascii_of, decode};
 
 /// Maximum number of parameters that are read. Tomcat drops parameters beyond its own limit (1,000
 /// since 10.1.8), so a request with more is not a normal one.
@@ -400,11 +400,7 @@ pub(super) fn cannot_fold_to_ascii(raw: &[u8], encoding: Encoding) -> bool {
 /// True if `letter` is ASCII or becomes ASCII by a change of case. `ß` becomes `SS`, which no known
 /// name contains.
 fn may_be_in_a_name(letter: char) -> bool {
-    let is_ascii = letter
-        .to_lowercase()
-        .chain(letter.to_uppercase())
-        .any(|changed| changed.is_ascii());
-    is_ascii && !matches!(letter, 'ß' | 'ẞ')
+    ascii_of(letter).is_some() && !matches!(letter, 'ß' | 'ẞ')
 }
 
 /// The first value of `key` in a query, without blanks and in lower case.

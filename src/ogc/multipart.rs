@@ -99,6 +99,8 @@ fn disposition(head: &[u8]) -> Option<Part<'_>> {
             line[colon + 1..].trim_ascii(),
         );
         match name.as_slice() {
+            // A parser that folds its letters may know it.
+            name if !name.is_ascii() => return None,
             b"content-disposition" if part.is_none() => part = Some(part_of(value)?),
             b"content-disposition" => return None,
             b"content-type" if value.to_ascii_lowercase().starts_with(b"multipart") => return None,
@@ -129,6 +131,9 @@ fn part_of(disposition: &[u8]) -> Option<Part<'_>> {
             parameter[..equals].trim_ascii(),
             parameter[equals + 1..].trim_ascii(),
         );
+        if !key.is_ascii() {
+            return None;
+        }
         if key.eq_ignore_ascii_case(b"name") {
             if name.replace(unquoted(value)?).is_some() {
                 return None;

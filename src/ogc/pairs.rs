@@ -2,19 +2,13 @@
 
 use super::Service;
 use super::interpretation::Interpretation;
-use super::kvp::{Kvp, Values};
+use super::kvp::Kvp;
 use super::operation::{self, Source};
 use super::route::DispatcherPath;
 
 /// The reading of the parameters and the address.
 pub(super) fn of_pairs(address: &DispatcherPath, kvp: &Kvp) -> Interpretation {
-    let reading = services(address, &kvp.services)
-        .map(|service| match service {
-            Some(service) => of_service(service, address, kvp),
-            None => NO_SERVICE,
-        })
-        .reduce(Interpretation::safer)
-        .unwrap_or(NO_SERVICE);
+    let reading = of_services(address, kvp, |service| of_service(service, address, kvp));
     if kvp.services.is_repeated() || kvp.requests.is_repeated() {
         let reason = "service or request is given several times with different values: the most careful reading counts";
         return Interpretation { reason, ..reading };
@@ -22,23 +16,39 @@ pub(super) fn of_pairs(address: &DispatcherPath, kvp: &Kvp) -> Interpretation {
     reading
 }
 
-pub(super) const NO_SERVICE: Interpretation =
+const NO_SERVICE: Interpretation =
     Interpretation::unknown("neither service= nor the address names a service that is known");
 
-/// The services that a request may address; `None` for an unknown name.
-pub(super) fn services(
+/// The safest of the readings that `at` gives of each service which the request may address.
+pub(super) fn of_services(
     address: &DispatcherPath,
-    named: &Values,
-) -> impl Iterator<Item = Option<Service>> {
-    let by_address = if named.is_empty() {
+    kvp: &Kvp,
+    at: impl Fn(Service) -> Interpretation,
+) -> Interpretation {
+    let by_address = if kvp.services.is_empty() {
         Some(address.service)
     } else {
         None
     };
-    named
+    kvp.services
         .iter()
         .map(operation::service_by_parameter)
         .chain(by_address)
+        .map(|service| {
+            let others = address.fallbacks.into_iter().flatten();
+            others
+                .filter(|other| Some(*other) != service)
+                .map(&at)
+                .fold(service.map_or(NO_SERVICE, &at), |reading, other| {
+                    if other.acts() {
+                        reading.safer(other)
+                    } else {
+                        reading.beside_others(true)
+                    }
+                })
+        })
+        .reduce(Interpretation::safer)
+        .unwrap_or(NO_SERVICE)
 }
 
 pub(super) fn of_service(service: Service, address: &DispatcherPath, kvp: &Kvp) -> Interpretation {
@@ -52,10 +62,17 @@ pub(super) fn of_service(service: Service, address: &DispatcherPath, kvp: &Kvp) 
         .requests
         .iter()
         .map(|name| Interpretation::of_operation(service, name, kvp, source));
+    // GeoServer falls back from an unknown service with its name as the operation.
+    let by_service = kvp
+        .services
+        .iter()
+        .filter(|name| kvp.requests.is_empty() && operation::service_by_parameter(name).is_none())
+        .map(|name| Interpretation::of_operation(service, name, kvp, source));
     named
         .chain(
             by_address.map(|name| Interpretation::of_operation(service, name, kvp, Source::Path)),
         )
+        .chain(by_service)
         .reduce(Interpretation::safer)
         .unwrap_or_else(|| Interpretation::without_operation(service, "request= is missing"))
 }
@@ -66,6 +83,7 @@ pub(super) fn guarded(reading: Interpretation, kvp: &Kvp) -> Interpretation {
     let nowhere = DispatcherPath {
         service: None,
         request: None,
+        fallbacks: [None; 2],
         workspace: None,
         layer: None,
         is_ambiguous: false,

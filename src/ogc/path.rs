@@ -147,10 +147,13 @@ impl<'t> Path<'t> {
     }
 
     /// True if some servers find other segments. Those that keep `;parameters` find other names.
-    /// Those that keep an empty segment find all that follow it one place further.
+    /// Those that keep an empty segment find all that follow it one place further, or one more at
+    /// the end.
     pub(super) fn has_other_segments(&self) -> bool {
         let present = (1_u64 << self.len) - 1;
-        self.has_parameters || u64::from(self.detached) & present != 0
+        self.has_parameters
+            || u64::from(self.detached) & present != 0
+            || !self.is_unbroken(self.len.saturating_sub(1))
     }
 
     /// The decoded name of segment `at`; empty if there is no such segment (no segment is empty).

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::glob::{Case, Glob};
 use super::path::Path;
-use super::word::{Encoding, decode};
+use super::word::{Encoding, ascii_of, decode};
 
 /// Maximum number of segments in a pattern.
 const MAX_SEGMENTS: usize = 32;
@@ -34,7 +34,8 @@ enum Part {
 pub(super) enum Strictness {
     /// Each segment as it is written.
     Exact,
-    /// In any case, and with any extension (`/rest/layers.json`), as frameworks may map it.
+    /// In any case, also of letters beyond ASCII (`wfſ`), and with any extension
+    /// (`/rest/layers.json`), as frameworks may map it.
     Lenient,
 }
 
@@ -159,10 +160,24 @@ fn segment_fits(form: &Glob, path: &Path<'_>, at: usize, strictness: Strictness)
     match strictness {
         Strictness::Exact => form.matches(name, Case::Matters),
         Strictness::Lenient => {
-            let stem = name.split(|&byte| byte == b'.').next().unwrap_or_default();
-            form.matches(name, Case::Ignored) || form.matches(stem, Case::Ignored)
+            let fits = |name: &[u8]| {
+                let stem = name.split(|&byte| byte == b'.').next().unwrap_or_default();
+                form.matches(name, Case::Ignored) || form.matches(stem, Case::Ignored)
+            };
+            fits(name) || !name.is_ascii() && fits(folded_into(&mut [0; MAX_NAME], name))
         }
     }
+}
+
+/// The name with every letter as the ASCII one that Java may take it for.
+fn folded_into<'n>(free: &'n mut [u8; MAX_NAME], name: &[u8]) -> &'n [u8] {
+    let mut len = 0;
+    for letter in str::from_utf8(name).unwrap_or_default().chars() {
+        // No letter becomes longer.
+        let letter = ascii_of(letter).unwrap_or(letter);
+        len += letter.encode_utf8(&mut free[len..]).len();
+    }
+    &free[..len]
 }
 
 fn covers(wide: &[Part], narrow: &[Part]) -> bool {
@@ -223,6 +238,12 @@ mod tests {
         for path in ["/g/REST", "/g/rest.json", "/g/Rest.tar.gz", "/g/rest"] {
             assert!(fits("/rest", path, Strictness::Lenient), "{path}");
         }
+        for path in ["/g/wf\u{17f}", "/g/WF%C5%BF", "/g/wf\u{17f}.x"] {
+            assert!(fits("/wfs", path, Strictness::Lenient), "{path}");
+            assert!(!fits("/wfs", path, Strictness::Exact), "{path}");
+        }
+        assert!(!fits("/wfs", "/g/wf\u{15d}", Strictness::Lenient));
+        assert!(fits("/ıs", "/g/ıs", Strictness::Lenient));
         assert!(!fits("/rest", "/g/restless", Strictness::Lenient));
         let long = format!("/g/{}", "a".repeat(MAX_NAME + 1));
         assert!(fits("/*", &long, Strictness::Exact));

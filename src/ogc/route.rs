@@ -53,6 +53,10 @@ pub(super) struct DispatcherPath {
     pub(super) service: Option<Service>,
     /// The operation, if the address has one: `/wfs/GetFeature`, `/wms/reflect`.
     pub(super) request: Option<Word>,
+    /// The service that the segment before the last names. GeoServer falls back to it from a
+    /// service that it does not have (`Dispatcher.service`): an unknown one, one of an extension,
+    /// and those of GeoWebCache. The last segment is such a one if something follows it.
+    pub(super) fallbacks: [Option<Service>; 2],
     pub(super) workspace: Option<Span>,
     pub(super) layer: Option<Span>,
     /// GeoServer may find a service or an operation in a segment that names none for geofront.
@@ -255,10 +259,21 @@ fn dispatcher(path: &Path<'_>, at: usize, workspace: Option<Span>, layer: Option
     let last = folded(path, path.len() - 1);
     let is_ambiguous =
         (at.max(path.len().saturating_sub(2))..path.len()).any(|at| path.may_fold_to_ascii(at));
+    let before = if path.len() - 1 > at {
+        operation::service_by_parameter(&folded(path, path.len() - 2))
+    } else {
+        None
+    };
+    let behind = if path.is_unbroken(path.len() - 1) {
+        None
+    } else {
+        operation::service_by_parameter(&last)
+    };
     let address = |service, request| {
         Route::Ows(DispatcherPath {
             service,
             request,
+            fallbacks: [before, behind],
             workspace,
             layer,
             is_ambiguous,
@@ -275,10 +290,6 @@ fn dispatcher(path: &Path<'_>, at: usize, workspace: Option<Span>, layer: Option
     if let Some(service) = operation::service_by_parameter(&last) {
         return address(Some(service), None);
     }
-    if path.len() - 1 == at {
-        return address(None, None);
-    }
-    let before = operation::service_by_parameter(&folded(path, path.len() - 2));
     // An old name of the address itself.
     let request = if last.is("wfsdispatcher") {
         None

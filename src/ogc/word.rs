@@ -177,6 +177,15 @@ pub(super) fn is_text(raw: &[u8], text: &str, encoding: Encoding) -> bool {
     }) && wanted.next().is_none()
 }
 
+/// The ASCII letter that `letter` is or may become when Java changes its case or ignores it (`ſ` is
+/// `s`). Of a ligature it is the first.
+pub(super) fn ascii_of(letter: char) -> Option<char> {
+    letter
+        .to_lowercase()
+        .chain(letter.to_uppercase())
+        .find(char::is_ascii)
+}
+
 /// The bytes that `raw` encodes.
 pub(super) fn decode(
     raw: &[u8],

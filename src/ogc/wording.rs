@@ -3,7 +3,7 @@
 //!
 //! Only for requests that servers may read in several ways, so it may allocate.
 
-use super::word::{Encoding, decode};
+use super::word::{Encoding, ascii_of, decode};
 
 /// Escapes may be nested: some servers decode a path twice, and a framework behind them once more.
 const MAX_DECODINGS: usize = 4;
@@ -27,13 +27,9 @@ impl Wording {
             text = decoded_once(&text);
         }
         let may_be_anything = match str::from_utf8(&text) {
-            Ok(text) => text.chars().any(|letter| {
-                !letter.is_ascii()
-                    && letter
-                        .to_lowercase()
-                        .chain(letter.to_uppercase())
-                        .any(|changed| changed.is_ascii())
-            }),
+            Ok(text) => text
+                .chars()
+                .any(|letter| !letter.is_ascii() && ascii_of(letter).is_some()),
             Err(_) => true,
         };
         text.make_ascii_lowercase();

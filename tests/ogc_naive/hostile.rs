@@ -221,8 +221,8 @@ const VALUES: [&str; 15] = [
     "a=@xlink:href=http://geoserver/wps?request=Execute",
 ];
 
-const METHODS: [&str; 10] = [
-    "GET", "GET", "GET", "HEAD", "POST", "POST", "POST", "PUT", "DELETE", "get",
+const METHODS: [&str; 11] = [
+    "GET", "GET", "GET", "HEAD", "POST", "POST", "POST", "PUT", "DELETE", "get", "OPTIONS",
 ];
 
 const CONTEXTS: [&str; 4] = ["/geoserver", "/geoserver", "/", "/maps/geoserver"];

@@ -105,8 +105,11 @@ fn segments(path: &[u8], order: &[Step], habits: Habits) -> Vec<String> {
             Resolve => resolve(pieces, habits),
         };
     }
-    if !habits.keeps_empty || pieces.last().is_some_and(Vec::is_empty) {
+    if !habits.keeps_empty {
         pieces.retain(|piece| !piece.is_empty());
+    } else if pieces.last().is_some_and(Vec::is_empty) {
+        // One slash at the end makes no difference (`Dispatcher.initRequestContext`).
+        pieces.pop();
     }
     pieces
         .iter()

@@ -89,19 +89,14 @@ fn printing(name: &str, method: &str) -> Meaning {
 }
 
 fn ows(segments: &[String], content: &Content<'_>) -> Vec<Meaning> {
-    let Some((service, operation)) = address(segments) else {
+    let Some(address) = address(segments) else {
         return vec![Meaning::of_class(RequestClass::Ui)];
     };
     let mut found = Vec::new();
     for body in content.bodies() {
         for parameters in &content.parameters {
             let parameters: Parameters = parameters.iter().chain(&body.fields).cloned().collect();
-            found.extend(dispatched(
-                service,
-                operation.as_deref(),
-                &parameters,
-                body.payload.as_ref(),
-            ));
+            found.extend(dispatched(&address, &parameters, body.payload.as_ref()));
         }
     }
     found
@@ -110,7 +105,7 @@ fn ows(segments: &[String], content: &Content<'_>) -> Vec<Meaning> {
 /// Returns the edits of features that GeoServer makes for a request at the dispatcher. Only a
 /// document has some: the parameters of a Transaction name none.
 pub(super) fn edits(segments: &[String], content: &Content<'_>) -> Vec<Edit> {
-    let Some((service, operation)) = address(segments) else {
+    let Some(address) = address(segments) else {
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -123,7 +118,7 @@ pub(super) fn edits(segments: &[String], content: &Content<'_>) -> Vec<Edit> {
             .chain(&body.fields)
             .cloned()
             .collect();
-        let read = dispatched(service, operation.as_deref(), &parameters, Some(payload));
+        let read = dispatched(&address, &parameters, Some(payload));
         let is_transaction = |meaning: &Meaning| {
             meaning.service == Some("WFS") && meaning.operation.as_deref() == Some("transaction")
         };
@@ -134,29 +129,41 @@ pub(super) fn edits(segments: &[String], content: &Content<'_>) -> Vec<Edit> {
     found
 }
 
+/// What the last segments name.
+struct Address {
+    service: Option<&'static str>,
+    operation: Option<String>,
+    /// The last segment.
+    last: String,
+    /// The service that the segment before the last is, to which GeoServer falls back.
+    fallback: Option<&'static str>,
+}
+
 /// Returns the service and operation that the last segments name: either the last one is the
 /// service, or the last two are the service and the operation. `None` is the demo's form.
-fn address(segments: &[String]) -> Option<(Option<&'static str>, Option<String>)> {
+fn address(segments: &[String]) -> Option<Address> {
     let last = trimmed(segments.last().map_or("", String::as_str));
     if equals_ignore_case(last, "TestWfsPost") {
         return None;
     }
-    if equals_ignore_case(last, "kml") || equals_ignore_case(last, "animate") {
-        return Some((Some("WMS"), Some(last.to_owned())));
-    }
-    if let Some(service) = operations::service(last) {
-        return Some((Some(service), None));
-    }
-    let before = segments
-        .iter()
-        .rev()
-        .nth(1)
-        .and_then(|before| operations::service(trimmed(before)));
-    let is_old_name = equals_ignore_case(last, "WfsDispatcher");
-    Some((
-        before,
-        before.filter(|_| !is_old_name).map(|_| last.to_owned()),
-    ))
+    let before = segments.iter().rev().nth(1);
+    let fallback = before.and_then(|before| operations::service(trimmed(before)));
+    let (service, operation) =
+        if equals_ignore_case(last, "kml") || equals_ignore_case(last, "animate") {
+            (Some("WMS"), Some(last.to_owned()))
+        } else if let Some(service) = operations::service(last) {
+            (Some(service), None)
+        } else {
+            let is_old_name = equals_ignore_case(last, "WfsDispatcher");
+            let operation = fallback.filter(|_| !is_old_name).map(|_| last.to_owned());
+            (fallback, operation)
+        };
+    Some(Address {
+        service,
+        operation,
+        last: last.to_owned(),
+        fallback,
+    })
 }
 
 /// Returns the bodies that servers read, by the content type.
@@ -268,27 +275,40 @@ fn is_tile(parameters: &Parameters) -> bool {
 
 /// Every combination of a service and an operation that is named.
 fn dispatched(
-    by_address: Option<&'static str>,
-    operation: Option<&str>,
+    address: &Address,
     parameters: &Parameters,
     payload: Option<&Payload>,
 ) -> Vec<Meaning> {
     let root = payload.map(|payload| &payload.root);
-    let mut services: Vec<Option<&'static str>> = values(parameters, "SERVICE")
-        .into_iter()
-        .map(operations::service)
-        .collect();
+    let mut named = values(parameters, "SERVICE");
     match root.and_then(|root| root.attribute("service")).map(trimmed) {
-        Some("") => services.clear(),
-        Some(service) => services = vec![operations::service(service)],
+        Some("") => named.clear(),
+        Some(service) => named = vec![service],
         None => {}
     }
+    let operation = address.operation.as_deref();
+    // Each with the operation where no other is named.
+    let mut services: Vec<(Option<&'static str>, Option<&str>)> = named
+        .iter()
+        .map(|name| (operations::service(name), operation))
+        .collect();
     if services.is_empty() {
-        services.push(by_address);
+        services.push((address.service, operation));
+    }
+    // `Dispatcher.service`: a service that this GeoServer does not have is an operation of the one
+    // that the segment before the last is.
+    if let Some(fallback) = address.fallback {
+        if named.is_empty() && address.service != Some(fallback) {
+            named.push(&address.last);
+        }
+        let others = named
+            .into_iter()
+            .filter(|name| operations::service(name) != Some(fallback));
+        services.extend(others.map(|name| (Some(fallback), Some(name))));
     }
     let requests = values(parameters, "REQUEST");
     let mut found = Vec::new();
-    for service in services {
+    for (service, operation) in services {
         let Some(service) = service else {
             found.push(Meaning::of_class(RequestClass::Unknown));
             continue;

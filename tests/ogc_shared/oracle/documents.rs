@@ -388,8 +388,10 @@ fn declarations(tag: &str) -> Vec<(String, String)> {
 
 fn element(tag: &str) -> Element {
     let name_end = tag.find(char::is_whitespace).unwrap_or(tag.len());
+    // A declaration of a namespace is no attribute to GeoServer's parser.
     let attributes = attributes(tag)
         .into_iter()
+        .filter(|(name, _)| !name.starts_with("xmlns"))
         .map(|(name, value)| (local(&name).to_owned(), value))
         .collect();
     Element {

@@ -30,6 +30,11 @@ pub(crate) use old_tiles::{OldTiles, old_tiles};
     reason = "one of the two crates that share this asks for it"
 )]
 pub(crate) use operations::SERVICES;
+#[allow(
+    unused_imports,
+    reason = "one of the two crates that share this asks for it"
+)]
+pub(crate) use text::equals_ignore_case;
 
 /// A whole request, owned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

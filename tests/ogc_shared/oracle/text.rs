@@ -1,7 +1,7 @@
 //! Java's text functions, and the decodings of URLs.
 
 /// `String.equalsIgnoreCase`: letter by letter, by the upper case and then by its lower case.
-pub(super) fn equals_ignore_case(a: &str, b: &str) -> bool {
+pub(crate) fn equals_ignore_case(a: &str, b: &str) -> bool {
     let folded = |text: &str| {
         text.chars()
             .map(|letter| lower(upper(letter)))
