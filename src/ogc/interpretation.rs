@@ -38,7 +38,8 @@ impl Interpretation {
     }
 
     /// The reading that does less harm if the other one was meant. The order is: writes, then
-    /// requests that one upstream must serve, then `unknown`, then reads.
+    /// requests that one upstream must serve, then `unknown`, then reads. Of two that act alike at
+    /// one service, the one with an operation counts, because the other may run nothing.
     pub(super) fn safer(self, other: Self) -> Self {
         let is_same = (self.service, self.operation) == (other.service, other.operation);
         let both = self.clarity.max(other.clarity);
@@ -47,7 +48,11 @@ impl Interpretation {
         } else {
             both.max(Clarity::SeveralReadings)
         };
-        let safer = if other.class.row().severity > self.class.row().severity {
+        let names_what_self_does = self.acts()
+            && (self.class, self.service, self.operation) == (other.class, other.service, None)
+            && other.operation.is_some();
+        let is_worse = other.class.row().severity > self.class.row().severity;
+        let safer = if is_worse || names_what_self_does {
             other
         } else {
             self
