@@ -79,6 +79,9 @@ pub struct Context {
     pub(super) retry_after: Option<u32>,
     pub(super) tried: Tried,
     pub(super) attempts: u32,
+    /// An attempt met a kept-alive connection that its other end had closed. It is not counted
+    /// among the tries, and every later attempt gets a connection of its own.
+    pub(super) has_met_stale_connection: bool,
     /// The reader has just changed the catalog: the main is preferred.
     pub(super) reads_from_main: bool,
     pub(super) doubt: SecondOpinion,
@@ -159,6 +162,7 @@ impl Context {
             retry_after: None,
             tried: Tried::default(),
             attempts: 0,
+            has_met_stale_connection: false,
             reads_from_main: false,
             doubt: SecondOpinion::None,
             failed: None,
@@ -185,6 +189,12 @@ impl Context {
         if let Some(delivery) = &self.delivery {
             delivery.set_holds_slot(holds_slot);
         }
+    }
+
+    /// Returns the number of attempts, without the one that met a stale connection: that one was
+    /// lost to our reuse of connections, and shows nothing about an upstream.
+    pub(super) fn tries(&self) -> u32 {
+        self.attempts - u32::from(self.has_met_stale_connection)
     }
 
     pub(super) fn class(&self) -> RequestClass {

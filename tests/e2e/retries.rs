@@ -1,12 +1,13 @@
 //! Tests that a write is executed at most once, and that a read whose upstream dies before its
 //! first byte is answered by another.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use geofront::cluster::HealthState;
 use geofront::geosim::{Behaviour, Fault, When};
 use geofront::ogc::RequestClass;
 
+use super::client::get;
 use super::load::Load;
 use super::requests::{
     CAPABILITIES, FEATURES, MAP, TILE, TRANSACTION, WFS, XML, get_feature_of_size,
@@ -94,6 +95,38 @@ async fn a_write_never_goes_on_a_connection_that_may_be_closing_and_a_read_survi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_idle_connections_that_an_upstream_closes_cost_no_read() {
+    let behaviour = Behaviour {
+        closes_under_the_next: true,
+        ..Behaviour::default()
+    };
+    let plan = Plan::replicas(1).behaving(behaviour);
+    let rig = plan
+        .with("[limits]\nmax_in_flight = 16\n[retry]\nattempts = 2")
+        .start()
+        .await;
+    let slow = Fault::Slow(Duration::from_secs(1)).only(RequestClass::Info);
+    rig.replicas[0].suffers(slow.times(6));
+    let mut clients = Vec::new();
+    for number in 0..6 {
+        let mut client = rig.client().await;
+        // Identical ones would share an answer.
+        let target = format!("{INFO}&number={number}");
+        client.send(get(&target).as_bytes()).await.unwrap();
+        clients.push(client);
+    }
+    rig.until("each has a connection of its own", |rig| {
+        rig.in_flight() == 6
+    })
+    .await;
+    for mut client in clients {
+        assert_eq!(client.answer().await.unwrap().status, 200);
+    }
+    let answer = rig.get(INFO).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn get_and_head_of_every_class_that_may_be_repeated_reuse_connections() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("access.log");
@@ -112,7 +145,7 @@ async fn get_and_head_of_every_class_that_may_be_repeated_reuse_connections() {
     let mut client = rig.client().await;
     for (_, target) in targets {
         for method in ["GET", "GET", "HEAD", "HEAD"] {
-            let request = super::client::get(target).replacen("GET", method, 1);
+            let request = get(target).replacen("GET", method, 1);
             client.send(request.as_bytes()).await.unwrap();
             match method {
                 "HEAD" => client.head().await.unwrap(),
@@ -269,10 +302,7 @@ async fn a_client_that_leaves_releases_its_slot_and_counts_against_no_upstream()
     rig.replicas[0].suffers(Fault::Hang.only(RequestClass::Map));
     for _ in 0..10 {
         let mut client = rig.client().await;
-        client
-            .send(super::client::get(MAP).as_bytes())
-            .await
-            .unwrap();
+        client.send(get(MAP).as_bytes()).await.unwrap();
         rig.until("the request is with the replica", |rig| {
             rig.in_flight() == 1
         })

@@ -81,7 +81,8 @@ impl FrontDoor {
             prefix.rewind();
         }
         let is_websocket = tunnel::is_websocket(session);
-        let is_fresh = is_websocket || !ctx.rule.allows_reuse();
+        // Where one kept-alive connection was closed, the next one may be, too.
+        let is_fresh = is_websocket || !ctx.rule.allows_reuse() || ctx.has_met_stale_connection;
         let (timeouts, first_byte) = (&ctx.snapshot.config.timeouts, ctx.class_config().first_byte);
         let patience = if session.downstream_session.is_body_done() {
             first_byte

@@ -106,6 +106,7 @@ impl FrontDoor {
         if is_stale_connection && let Some(attempt) = &ctx.attempt {
             // The same upstream may be tried again, on a new connection.
             ctx.tried.remove(attempt.upstream.id);
+            ctx.has_met_stale_connection = true;
         }
         // The interrupt that came too late has taken the retry from the budget.
         let failed = if wait == WaitEnd::Overtaken {
@@ -121,9 +122,9 @@ impl FrontDoor {
     /// The request is complete: if it may be repeated, it need not wait for an upstream that goes.
     pub(super) fn let_move(&self, session: &Session, ctx: &mut Context) {
         let retry = &ctx.snapshot.config.retry;
-        let is_in_time = ctx.attempts == 1 || ctx.started.elapsed() < retry.window;
+        let is_in_time = ctx.tries() <= 1 || ctx.started.elapsed() < retry.window;
         let may_move = ctx.rule == Retryable::Yes
-            && ctx.attempts < retry.attempts
+            && ctx.tries() < retry.attempts
             && is_in_time
             && is_body_replayable(session, ctx);
         let class = ctx.class();
@@ -178,7 +179,7 @@ impl FrontDoor {
         let now = Instant::now();
         let situation = Situation {
             progress,
-            attempts: ctx.attempts,
+            tries: ctx.tries(),
             elapsed: now - ctx.started,
             is_body_replayable: is_body_replayable(session, ctx),
             is_lost: failed != Failed::AnsweredBadly,

@@ -24,8 +24,8 @@ pub(in crate::proxy) enum AttemptProgress {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::proxy) struct Situation {
     pub(in crate::proxy) progress: AttemptProgress,
-    /// Attempts made, the failed one included.
-    pub(in crate::proxy) attempts: u32,
+    /// Attempts made, the failed one included, without one that met a stale connection.
+    pub(in crate::proxy) tries: u32,
     /// Time since the request arrived.
     pub(in crate::proxy) elapsed: Duration,
     /// The request body is still at hand in full.
@@ -57,11 +57,10 @@ pub(in crate::proxy) fn decide(
     };
     // However long a request has waited for an upstream that then dies, it has not been tried
     // elsewhere yet.
-    let is_in_time =
-        situation.elapsed < limits.window || situation.is_lost && situation.attempts == 1;
+    let is_in_time = situation.elapsed < limits.window || situation.is_lost && situation.tries <= 1;
     class_allows
         && situation.is_body_replayable
-        && situation.attempts < limits.attempts
+        && situation.tries < limits.attempts
         && is_in_time
         && budget()
 }
@@ -79,7 +78,7 @@ mod tests {
     fn situation(progress: AttemptProgress) -> Situation {
         Situation {
             progress,
-            attempts: 1,
+            tries: 1,
             elapsed: Duration::from_secs(1),
             is_body_replayable: true,
             is_lost: false,
@@ -154,10 +153,7 @@ mod tests {
         assert!(!decide(
             Retryable::Yes,
             &LIMITS,
-            Situation {
-                attempts: 3,
-                ..base
-            },
+            Situation { tries: 3, ..base },
             || true
         ));
         assert!(!decide(
@@ -183,10 +179,7 @@ mod tests {
         assert!(!decide(
             Retryable::Yes,
             &LIMITS,
-            Situation {
-                attempts: 2,
-                ..late
-            },
+            Situation { tries: 2, ..late },
             || true
         ));
         assert!(!decide(
