@@ -24,11 +24,12 @@ pub mod catalog_writes;
 pub mod control;
 pub mod metrics;
 pub mod named_upstream;
-// Floor 5: certificates by ACME; config reloads; the decision about a request in words; traces;
-// upstreams as Pingora's peers; the place where requests wait for a slot.
+// Floor 5: certificates by ACME; config reloads; the decision about a request in words; time
+// limits; traces; upstreams as Pingora's peers; the place where requests wait for a slot.
 pub mod acme;
 pub mod config_reload;
 pub mod explanation;
+pub mod own_time;
 pub mod traces;
 pub mod upstream_peer;
 pub mod waiting_room;

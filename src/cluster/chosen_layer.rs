@@ -98,7 +98,7 @@ impl Choosing {
     }
 
     pub(super) fn pass_time(&mut self, upstreams: &mut Upstreams, now: Instant) {
-        if let Some(began) = self.due.lost(now) {
+        if let Some(began) = self.due.give_up(now) {
             self.chosen(upstreams, began, Err("choosing did not end"), now);
         }
     }

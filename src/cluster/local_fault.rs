@@ -18,8 +18,8 @@ pub enum LocalFault {
     Memory,
     /// The head of an answer has more fields, or is longer, than geofront reads.
     AnswerHead,
-    /// A probe was sent and never reported, although each has a time limit. Either geofront had no
-    /// time to run, or it has a defect.
+    /// A probe was sent and never reported, although each has a time limit, or its limit ended
+    /// while geofront hardly ran. Either geofront had no time to run, or it has a defect.
     Unreported,
 }
 

@@ -14,11 +14,12 @@ use pingora::connectors::http::v1::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::{BError, Error, ErrorType};
-use tokio::time::timeout_at;
+use tokio::time::Instant;
 
 use crate::cluster::{Cause, LocalFault, Upstream};
 use crate::config::{Address, Config, Credentials};
 use crate::ogc::fault_texts;
+use crate::own_time::{LimitEnd, OwnTimeLimit, SLICES};
 use crate::upstream_peer::{http_peer, tls_fault};
 
 /// Maximum number of informational answers before the real one. More are a fault.
@@ -103,23 +104,40 @@ pub(super) fn bad_status(status: u16) -> Cause {
     }
 }
 
-/// The time at which the whole request must be finished.
+/// The time at which the whole request must be finished, unless this process does not run
+/// meanwhile.
 #[derive(Clone, Copy)]
-pub(super) struct Deadline(tokio::time::Instant);
+pub(super) struct Deadline {
+    until: Instant,
+    slice: Duration,
+}
 
 impl Deadline {
     pub(super) fn after(limit: Duration) -> Self {
-        Self(tokio::time::Instant::now() + limit)
+        Self {
+            until: Instant::now() + limit,
+            slice: limit / SLICES,
+        }
     }
 
+    fn limit(self) -> Limit {
+        Limit(OwnTimeLimit::until(self.until, self.slice))
+    }
+}
+
+/// The time limit of one request.
+struct Limit(OwnTimeLimit);
+
+impl Limit {
     async fn bound<T>(
-        self,
+        &mut self,
         awaited: &'static str,
         future: impl Future<Output = T>,
     ) -> Result<T, Cause> {
-        timeout_at(self.0, future)
-            .await
-            .map_err(|_| Cause::Timeout(awaited))
+        self.0.bound(future).await.map_err(|end| match end {
+            LimitEnd::Over => Cause::Timeout(awaited),
+            LimitEnd::Starved => Cause::Local(LocalFault::Unreported),
+        })
     }
 }
 
@@ -240,15 +258,16 @@ impl InternalClient {
             .head(config, upstream)
             .map_err(|error| Cause::Unexpected(words_of(&error)))?;
         // The end of this function drops the session and so closes the connection.
-        let mut session = self.connect(upstream, deadline).await?;
-        deadline
+        let mut limit = deadline.limit();
+        let mut session = self.connect(upstream, &mut limit).await?;
+        limit
             .bound("no answer", send(&mut session, head, request.body.as_ref()))
             .await??;
-        let head = deadline
+        let head = limit
             .bound("no answer", read_head(&mut session, upstream))
             .await??;
         let mut answer = Answer::with_head(&head);
-        deadline
+        limit
             .bound(
                 "the answer did not end",
                 read_body(&mut session, &is_enough, &mut answer),
@@ -257,7 +276,7 @@ impl InternalClient {
         Ok(answer)
     }
 
-    async fn connect(&self, upstream: &Upstream, deadline: Deadline) -> Result<HttpSession, Cause> {
+    async fn connect(&self, upstream: &Upstream, limit: &mut Limit) -> Result<HttpSession, Cause> {
         let address = match &upstream.address {
             Address::Known(address) => *address,
             Address::Unresolved(reason) => return Err(Cause::Connect(reason.to_string())),
@@ -267,7 +286,7 @@ impl InternalClient {
             None => NO_CONNECTION,
             Some(_) => NO_TLS_CONNECTION,
         };
-        let connected = deadline
+        let connected = limit
             .bound(awaited, self.connector.get_http_session(&peer))
             .await?;
         let not_connected = |error: &Error| {

@@ -5,11 +5,20 @@ use std::time::{Duration, Instant};
 /// Time beyond its own timeout after which a run without a report counts as lost.
 const REPORT_GRACE: Duration = Duration::from_secs(1);
 
+/// Delay after which the end of a run's time is seen late. The driver looks at every deadline when
+/// it comes, unless this process does not run.
+const LATE: Duration = Duration::from_millis(250);
+
 /// The state of something that is repeated: due at a time, or running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PollTimer {
     At(Instant),
-    Running { began: Instant, lost: Instant },
+    Running {
+        began: Instant,
+        /// Time for the run and its report.
+        limit: Duration,
+        lost: Instant,
+    },
 }
 
 impl PollTimer {
@@ -29,10 +38,16 @@ impl PollTimer {
         matches!(self, Self::Running { began, .. } if began <= sent_at)
     }
 
-    /// Start of the current run, if its report will not come any more.
-    pub fn lost(self, now: Instant) -> Option<Instant> {
+    /// Returns the start of the current run if its report will not come any more. A run whose time
+    /// is seen to be over too late gets it once more: this process did not run, so that it could
+    /// not take in a report either.
+    pub fn give_up(&mut self, now: Instant) -> Option<Instant> {
         match self {
-            Self::Running { began, lost } if lost <= now => Some(began),
+            Self::Running { limit, lost, .. } if *lost + LATE <= now => {
+                *lost = now + *limit;
+                None
+            }
+            Self::Running { began, lost, .. } if *lost <= now => Some(*began),
             Self::Running { .. } | Self::At(_) => None,
         }
     }
@@ -46,9 +61,11 @@ impl PollTimer {
 
     /// Starts a run that ends within `limit`.
     pub fn begin(&mut self, now: Instant, limit: Duration) {
+        let limit = limit + REPORT_GRACE;
         *self = Self::Running {
             began: now,
-            lost: now + limit + REPORT_GRACE,
+            limit,
+            lost: now + limit,
         };
     }
 

@@ -73,8 +73,9 @@ impl Schedule {
     }
 
     /// True if the running probe should have reported by now.
-    pub fn is_lost(&self, now: Instant) -> bool {
-        self.timer.and_then(|timer| timer.lost(now)).is_some()
+    pub fn gives_up(&mut self, now: Instant) -> bool {
+        let timer = self.timer.as_mut();
+        timer.and_then(|timer| timer.give_up(now)).is_some()
     }
 
     /// Schedules the next probe at the upstream's next turn on the grid of `interval`, at least
@@ -146,9 +147,19 @@ mod tests {
     fn a_probe_that_never_reports_is_lost_after_its_time() {
         let (mut schedule, now) = schedule();
         schedule.begin(now, TIMEOUT);
-        assert!(!schedule.is_lost(now + TIMEOUT));
+        assert!(!schedule.gives_up(now + TIMEOUT));
         let deadline = schedule.deadline().unwrap();
-        assert!(deadline > now + TIMEOUT && schedule.is_lost(deadline));
+        assert!(deadline > now + TIMEOUT && schedule.gives_up(deadline));
+    }
+
+    #[test]
+    fn a_probe_whose_time_ended_while_the_process_did_not_run_gets_it_once_more() {
+        let (mut schedule, now) = schedule();
+        schedule.begin(now, TIMEOUT);
+        let late = now + TIMEOUT * 9;
+        assert!(!schedule.gives_up(late) && schedule.is_running());
+        let deadline = schedule.deadline().unwrap();
+        assert!(deadline > late + TIMEOUT && schedule.gives_up(deadline));
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod limits;
 mod losses;
 mod malformed;
 mod named_upstream;
+mod pauses;
 mod process;
 mod proxy_protocol;
 mod public_path;

@@ -31,6 +31,15 @@ impl World {
         }
     }
 
+    /// The process does not run for a while. What waiters do then is checked after every step, and
+    /// so only without them.
+    pub(crate) fn stand_still(&mut self) {
+        if !self.room.notifier.has_waiters() {
+            self.tally.count("the process stood still");
+            self.stands_still_until = self.now + self.chance.millis(300, 8_000);
+        }
+    }
+
     pub(crate) fn poll(&mut self) {
         self.handle(Event::Tick);
         while let Some(action) = self.cluster.poll_action(self.now) {
@@ -117,7 +126,7 @@ impl World {
             !entry.is_probed(),
             "{key:?} has one probe under way at most"
         );
-        entry.probe_began(self.now, self.now + timeout + REPORT_GRACE);
+        entry.probe_began(self.now, timeout + REPORT_GRACE);
         let machine = self.machine(key.1);
         let (condition, is_whole) = (machine.shows(), machine.geoserver.is_whole());
         let (took, outcome) = match condition.probe(&mut self.chance, timeout) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use geofront::balance::LearnedCap;
 use geofront::cluster::{Cause, Outcome, Upstream};
@@ -24,8 +24,8 @@ pub(crate) struct Entry {
     pub(crate) upstream: Option<Arc<Upstream>>,
     /// Results of probes since it was last unknown.
     pub(crate) measured: Measured,
-    /// When the probe under way began, and when it is lost.
-    probe: Option<(Instant, Instant)>,
+    /// The probe under way.
+    probe: Option<Probe>,
     /// When a request was last reported to have succeeded.
     pub(crate) succeeded: Option<Instant>,
     pub(crate) is_half_open: bool,
@@ -39,6 +39,18 @@ pub(crate) struct Entry {
     pub(crate) upkeep: Upkeep,
     pub(crate) lasting: Lasting,
 }
+
+/// A probe under way.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    began: Instant,
+    /// Time for the probe and its report.
+    limit: Duration,
+    lost: Instant,
+}
+
+/// A loss that is noticed later than this shows that we stood still. As in `health::PollTimer`.
+const LATE: Duration = Duration::from_millis(250);
 
 impl Entry {
     pub(crate) fn new(upkeep: Upkeep) -> Self {
@@ -54,8 +66,9 @@ impl Entry {
         self.upstream = Some(Arc::clone(upstream));
     }
 
-    pub(crate) fn probe_began(&mut self, now: Instant, lost: Instant) {
-        self.probe = Some((now, lost));
+    pub(crate) fn probe_began(&mut self, began: Instant, limit: Duration) {
+        let lost = began + limit;
+        self.probe = Some(Probe { began, limit, lost });
     }
 
     /// Requests that succeed meanwhile outvote a probe that is not answered in time.
@@ -73,7 +86,7 @@ impl Entry {
         config: &Health,
     ) -> bool {
         self.probe_is_lost(now);
-        let Some((began, _)) = self.probe.take() else {
+        let Some(Probe { began, .. }) = self.probe.take() else {
             return false;
         };
         let is_busy =
@@ -88,9 +101,14 @@ impl Entry {
     }
 
     /// Returns whether a probe was under way that should have reported by now. That is our own
-    /// fault, and no evidence.
+    /// fault, and no evidence. If we stood still when its time ended, it gets that time again.
     pub(crate) fn probe_is_lost(&mut self, now: Instant) -> bool {
-        let is_lost = self.probe.take_if(|(_, lost)| *lost <= now).is_some();
+        if let Some(probe) = &mut self.probe
+            && now >= probe.lost + LATE
+        {
+            probe.lost = now + probe.limit;
+        }
+        let is_lost = self.probe.take_if(|probe| probe.lost <= now).is_some();
         self.measured.is_unheard |= is_lost;
         is_lost
     }
@@ -198,6 +216,7 @@ const MUST_HAPPEN: &[&str] = &[
     "retired with leases",
     "configured",
     "a lost probe",
+    "the process stood still",
     "a late report",
     "the ceiling reached",
     "a fresh one served while others were stale",

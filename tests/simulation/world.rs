@@ -85,6 +85,8 @@ pub(crate) struct World {
     pub(crate) end: Option<u64>,
     /// Geofronts so far.
     pub(crate) life: u32,
+    /// The process does not run until then; what happens meanwhile, it sees afterwards.
+    pub(crate) stands_still_until: Instant,
     /// The driver checks for due work only now and then, not at each deadline.
     pub(crate) is_driver_late: bool,
     pub(crate) revision: u64,
@@ -133,6 +135,7 @@ pub(crate) enum Todo {
     Publish,
     Hint,
     Succeed,
+    StandStill,
     Calm,
     Recovered,
     Finish,
@@ -149,6 +152,7 @@ impl World {
         let new = || Entry::new(Upkeep::new(true, false));
         Self {
             snapshot: cluster.snapshot(),
+            stands_still_until: now,
             is_driver_late: chance.percent(25),
             probes_draw: blueprint.probes_draw(),
             watches_file: chance.percent(30),
@@ -213,6 +217,10 @@ impl World {
             let after = self.chance.millis(1_000, 40_000);
             self.plan(after, Todo::Succeed);
         }
+        for _ in 0..self.chance.below(3) {
+            let after = self.chance.millis(1_000, 40_000);
+            self.plan(after, Todo::StandStill);
+        }
         while self.step() {
             self.observe_truth();
             self.check_naively();
@@ -250,12 +258,13 @@ impl World {
     fn step(&mut self) -> bool {
         self.skip_idle();
         let next = self.agenda.peek().expect("the end is planned").0.at;
+        let next = next.max(self.stands_still_until);
         let deadline = self
             .cluster
             .next_deadline()
             .filter(|deadline| !self.is_driver_late && *deadline < next);
         if let Some(deadline) = deadline {
-            self.now = deadline;
+            self.now = deadline.max(self.stands_still_until);
             self.poll();
             return true;
         }
@@ -283,10 +292,12 @@ impl World {
             | Todo::Administer
             | Todo::Publish
             | Todo::Succeed
+            | Todo::StandStill
                 if self.is_calm => {}
             Todo::Administer => self.administer(),
             Todo::Publish => self.publish(),
             Todo::Succeed => self.succeed(),
+            Todo::StandStill => self.stand_still(),
             Todo::Weather => self.weather(),
             Todo::Break => self.break_everything(),
             Todo::Order => self.order(),

@@ -27,6 +27,7 @@ pub(crate) const FLOORS: &[(&str, u8)] = &[
     ("acme", 5),
     ("config_reload", 5),
     ("explanation", 5),
+    ("own_time", 5),
     ("traces", 5),
     ("upstream_peer", 5),
     ("waiting_room", 5),

@@ -88,11 +88,8 @@ impl CatalogMachine {
     }
 
     pub(super) fn pass_canary_time(&mut self, upstreams: &Upstreams, now: Instant) {
-        if self
-            .canary_doubt
-            .timer
-            .is_some_and(|timer| timer.lost(now).is_some())
-        {
+        let timer = self.canary_doubt.timer.as_mut();
+        if timer.and_then(|timer| timer.give_up(now)).is_some() {
             self.plan_canary(upstreams, now);
         }
     }

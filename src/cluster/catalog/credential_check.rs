@@ -50,7 +50,9 @@ impl CredentialCheck {
 
     /// Gives up a check without an answer in time.
     pub(super) fn pass_time(&mut self, now: Instant) {
-        if matches!(self, Self::Pending(due) if due.lost(now).is_some()) {
+        if let Self::Pending(due) = self
+            && due.give_up(now).is_some()
+        {
             *self = Self::Passed(now);
         }
     }

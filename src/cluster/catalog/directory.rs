@@ -211,8 +211,8 @@ impl CatalogMachine {
         at: usize,
         now: Instant,
     ) {
-        if let MainReload::Running { call, .. } = upstreams[at].catalog.main_reload
-            && let Some(began) = call.lost(now)
+        if let MainReload::Running { call, .. } = &mut upstreams[at].catalog.main_reload
+            && let Some(began) = call.give_up(now)
         {
             let outcome = Err(Cause::Timeout("the catalog reload did not end"));
             let id = upstreams[at].upstream.id;

@@ -42,7 +42,7 @@ impl CatalogMachine {
     /// Applies all timeouts and timed changes up to `now`.
     pub(in crate::cluster) fn pass_time(&mut self, upstreams: &mut Upstreams, now: Instant) {
         for at in 0..upstreams.len() {
-            if let Some(sent_at) = upstreams[at].catalog.reads.lost(now) {
+            if let Some(sent_at) = upstreams[at].catalog.reads.give_up(now) {
                 let id = upstreams[at].upstream.id;
                 self.reading_ended(upstreams, id, sent_at, None, now);
             }

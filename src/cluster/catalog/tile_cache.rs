@@ -171,8 +171,8 @@ impl TileCache {
     }
 
     /// Start of the running attempt, if its report will not come any more.
-    pub(super) fn lost(&self, now: Instant) -> Option<Instant> {
-        self.call.lost(now)
+    pub(super) fn give_up(&mut self, now: Instant) -> Option<Instant> {
+        self.call.give_up(now)
     }
 
     /// Returns the time of its next step. `may_begin`: a truncation may begin now.

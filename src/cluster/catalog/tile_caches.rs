@@ -147,7 +147,7 @@ impl CatalogMachine {
 
     /// Gives up a truncation whose report does not come.
     pub(super) fn pass_truncation_time(&self, upstreams: &mut Upstreams, at: usize, now: Instant) {
-        if let Some(began) = upstreams[at].catalog.tiles.lost(now) {
+        if let Some(began) = upstreams[at].catalog.tiles.give_up(now) {
             let id = upstreams[at].upstream.id;
             let cause = Cause::Timeout("the truncation of tiles did not end");
             self.tiles_truncated(upstreams, id, began, Err(cause), now);

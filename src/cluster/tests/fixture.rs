@@ -24,6 +24,9 @@ pub(super) const FALL: u32 = 3;
 /// Most steps at one instant; more are a busy loop.
 pub(super) const MAX_STEPS: usize = 1000;
 
+/// Time between two looks at the clock while nothing happens.
+const STEP: Duration = Duration::from_millis(200);
+
 /// No caps, because nearly all stories are about something else.
 const NO_CAPS: &str = "[limits]\nmax_in_flight = \"off\"\n";
 
@@ -83,7 +86,20 @@ impl World {
         self.note(transitions)
     }
 
+    /// Lets time pass in small steps, so that the cluster sees its deadlines in time.
     pub(super) fn wait(&mut self, time: Duration) -> Vec<String> {
+        let end = self.now + time;
+        let step = STEP.max(time / MAX_STEPS as u32);
+        let mut lines = self.handle(Event::Tick);
+        while self.now < end {
+            self.now = end.min(self.now + step);
+            lines.extend(self.handle(Event::Tick));
+        }
+        lines
+    }
+
+    /// Lets time pass in which the process does not run.
+    pub(super) fn stand_still(&mut self, time: Duration) -> Vec<String> {
         self.now += time;
         self.handle(Event::Tick)
     }

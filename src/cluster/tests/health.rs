@@ -163,6 +163,24 @@ fn a_probe_without_a_report_proves_nothing_and_is_followed_by_the_next() {
 }
 
 #[test]
+fn a_report_that_comes_after_the_process_stood_still_counts_and_nothing_is_wrong_until_then() {
+    let mut world = World::up(1);
+    world.wait(INTERVAL * 2);
+    let running = world.begin_probes();
+    assert_eq!(running.len(), 2);
+    assert_eq!(world.stand_still(TIMEOUT * 9), Vec::<String>::new());
+    for (_, upstream) in running {
+        world.report_probe(upstream, refused());
+    }
+    world.wait(DOWN_INTERVAL * 2);
+    assert_eq!(
+        world.begin_probes().len(),
+        2,
+        "both reports were waited for"
+    );
+}
+
+#[test]
 fn at_most_one_probe_of_an_upstream_is_under_way() {
     let mut world = World::unknown(3);
     assert_eq!(world.begin_probes().len(), 4);

@@ -74,7 +74,7 @@ impl UpstreamState {
         now: Instant,
         config: &Health,
     ) -> Option<TransitionKind> {
-        if self.probes.is_lost(now) {
+        if self.probes.gives_up(now) {
             // A missing report is our own fault and therefore no evidence about the upstream. The
             // next probe is due as usual.
             self.local_fault = Some(LocalFault::Unreported);

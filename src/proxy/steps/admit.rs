@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Result};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep_until;
 
 use super::trace;
 use crate::admission::SlotRequest;
 use crate::cluster::{MainPreference, NoUpstream, SelectionRequest, Tried};
 use crate::config::Priority;
+use crate::own_time::{LimitEnd, OwnTimeLimit};
 use crate::proxy::client::session::until_gone;
 use crate::proxy::coalesce::Leading;
 use crate::proxy::context::{Attempt, Context};
@@ -164,16 +165,21 @@ impl FrontDoor {
         mut waiting: Waiting,
         since: Instant,
     ) -> Result<Result<Admission, NoUpstream>> {
-        let deadline = since + ctx.snapshot.config.limits.queue_timeout;
+        let limits = &ctx.snapshot.config.limits;
+        let until = (since + limits.queue_timeout).into();
+        let mut limit = OwnTimeLimit::until(until, RECHECK_INTERVAL);
         // Bytes that a client still sends and its leaving look alike until they are read.
         let is_watched = session.downstream_session.is_body_done();
         let end = loop {
+            let due = limit.begin_slice();
             tokio::select! {
                 biased;
                 result = &mut waiting.result => break End::Told(result.expect("a waiter gets its result before it is forgotten")),
-                () = sleep_until(deadline.into()) => break End::OutOfTime,
+                () = sleep_until(due) => match limit.check() {
+                    Ok(()) => waiting.serve_if_due(),
+                    Err(LimitEnd::Over | LimitEnd::Starved) => break End::OutOfTime,
+                },
                 gone = until_gone(session), if is_watched => break End::Gone(gone),
-                () = sleep(RECHECK_INTERVAL) => waiting.serve_if_due(),
             }
         };
         let waited = since.elapsed();

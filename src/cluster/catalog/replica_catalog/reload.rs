@@ -487,7 +487,7 @@ impl ReplicaCatalog {
                 *look = now + LOOK;
                 Step::Nothing
             }
-            Phase::Reloading { call, .. } => match call.lost(now) {
+            Phase::Reloading { call, .. } => match call.give_up(now) {
                 Some(began) => self.reloaded(
                     began,
                     Err(Cause::Timeout("the catalog reload did not end")),
@@ -501,18 +501,19 @@ impl ReplicaCatalog {
                     (0, PollTimer::At(now), now + CANARY_LIMIT);
                 Step::Nothing
             }
-            Phase::Testing(testing) if testing.next.lost(now).is_some() => {
-                testing.next = PollTimer::At(now);
+            Phase::Testing(testing) => {
+                if testing.next.give_up(now).is_some() {
+                    testing.next = PollTimer::At(now);
+                } else if testing.until <= now && !testing.has_failed {
+                    let cause = testing
+                        .last_failure
+                        .take()
+                        .unwrap_or(Cause::Timeout("no canary after the catalog reload"));
+                    return self.fail(cause, now);
+                }
                 Step::Nothing
             }
-            Phase::Testing(testing) if testing.until <= now && !testing.has_failed => {
-                let cause = testing
-                    .last_failure
-                    .take()
-                    .unwrap_or(Cause::Timeout("no canary after the catalog reload"));
-                self.fail(cause, now)
-            }
-            Phase::Serving | Phase::Draining { .. } | Phase::Testing(_) => Step::Nothing,
+            Phase::Serving | Phase::Draining { .. } => Step::Nothing,
         }
     }
 
